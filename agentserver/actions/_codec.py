@@ -1,0 +1,287 @@
+"""Frames to text and back: strict about types, silent about unknown members (contract, section 6)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from agentserver.actions.frames import (
+    CancelInvocation,
+    ClientFrame,
+    ErrorFrame,
+    FrameError,
+    GetInvocation,
+    Invoke,
+    Ping,
+    Pong,
+    Result,
+    ServerFrame,
+    StreamChunk,
+    StreamEnd,
+)
+from agentserver.wire import ID_PATTERN, ErrorCode
+
+__all__ = ["decode_action", "decode_message", "encode_action", "encode_message", "is_id"]
+
+_Object = Mapping[str, Any]
+
+_is_id = re.compile(ID_PATTERN).fullmatch
+
+
+def is_id(value: object) -> bool:
+    """Whether *value* can be used as an invocation or session id (contract, section 2)."""
+    return isinstance(value, str) and _is_id(value) is not None
+
+
+def decode_action(text: str) -> ClientFrame:
+    """Read a frame of a client.
+
+    Args:
+        text: The text of one WebSocket message.
+
+    Raises:
+        FrameError: If *text* is no client frame. Its code and message are what the client should be told.
+    """
+    message = _object(text)
+    action = message.get("action")
+    read = _ACTIONS.get(action) if isinstance(action, str) else None
+    if read is None:
+        expected = ", ".join(_ACTIONS)
+        raise FrameError(ErrorCode.INVALID_ACTION.value, f"action must be one of {expected}", _id_of(message))
+    return read(message)
+
+
+def decode_message(text: str) -> ServerFrame:
+    """Read a frame of a server.
+
+    Args:
+        text: The text of one WebSocket message.
+
+    Raises:
+        FrameError: If *text* is no server frame.
+    """
+    message = _object(text)
+    kind = message.get("type")
+    read = _MESSAGES.get(kind) if isinstance(kind, str) else None
+    if read is None:
+        raise FrameError(ErrorCode.INVALID_MESSAGE.value, f"type must be one of {', '.join(_MESSAGES)}")
+    return read(message)
+
+
+def encode_action(frame: ClientFrame) -> bytes:
+    """Write a frame of a client, as UTF-8.
+
+    Raises:
+        TypeError, ValueError, RecursionError: If the payload is no JSON.
+    """
+    body: dict[str, Any] = {"action": _ACTION_NAMES[type(frame)]}
+    if not isinstance(frame, (Ping, Pong)):
+        _put_ids(body, frame)
+    if isinstance(frame, Invoke):
+        body["payload"] = frame.payload
+    return _utf8(body)
+
+
+def encode_message(frame: ServerFrame) -> bytes:
+    """Write a frame of a server, as UTF-8.
+
+    Raises:
+        TypeError, ValueError, RecursionError: If the payload is no JSON.
+    """
+    body: dict[str, Any] = {"type": _MESSAGE_NAMES[type(frame)]}
+    if not isinstance(frame, (Ping, Pong)):
+        _put_ids(body, frame)
+    if isinstance(frame, (StreamChunk, Result)):
+        body["payload"] = frame.payload
+    elif isinstance(frame, ErrorFrame):
+        body["error"] = {"code": frame.code, "message": frame.message}
+    return _utf8(body)
+
+
+# --- Reading
+
+
+def _object(text: str) -> _Object:
+    try:
+        value = _decode(text)
+    except RecursionError:
+        raise FrameError(ErrorCode.INVALID_JSON.value, "The JSON is nested too deeply") from None
+    except json.JSONDecodeError:
+        raise FrameError(ErrorCode.INVALID_JSON.value, "The message is not valid JSON") from None
+    except ValueError as error:
+        # What is left is ours (a repeated name, a number) or the interpreter's limit on an integer's digits.
+        reason = (
+            str(error) if isinstance(error, _RefusedJsonError) else "The JSON has a number that is too long"
+        )
+        raise FrameError(ErrorCode.INVALID_JSON.value, reason) from None
+    if not isinstance(value, dict):
+        raise FrameError(ErrorCode.INVALID_MESSAGE.value, "The message must be a JSON object")
+    return cast("_Object", value)
+
+
+class _RefusedJsonError(ValueError):
+    """JSON that the grammar allows and two readers would understand differently."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _RefusedJsonError("The JSON has an object that repeats a name")
+    return members
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _RefusedJsonError("The JSON has a number that is too large")
+    return number
+
+
+def _no_constant(_name: str) -> None:
+    raise _RefusedJsonError("NaN and Infinity are not valid JSON")
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant).decode
+
+
+def _id_of(message: _Object, name: str = "invocation_id") -> str | None:
+    value = message.get(name)
+    return value if isinstance(value, str) and is_id(value) else None
+
+
+def _required_id(message: _Object, name: str = "invocation_id") -> str:
+    value = _id_of(message, name)
+    if value is None:
+        raise FrameError(ErrorCode.INVALID_REQUEST.value, f"{name} is required", _id_of(message))
+    return value
+
+
+def _payload(message: _Object) -> Any:
+    if "payload" not in message:
+        raise FrameError(ErrorCode.INVALID_REQUEST.value, "payload is required", _id_of(message))
+    return message["payload"]
+
+
+def _invoke(message: _Object) -> Invoke:
+    payload = _payload(message)
+    if not isinstance(payload, dict):
+        raise FrameError(ErrorCode.INVALID_REQUEST.value, "payload must be an object", _id_of(message))
+    return Invoke(cast("_Object", payload), _id_of(message), _id_of(message, "session_id"))
+
+
+def _get(message: _Object) -> GetInvocation:
+    return GetInvocation(_required_id(message))
+
+
+def _cancel(message: _Object) -> CancelInvocation:
+    return CancelInvocation(_required_id(message))
+
+
+def _ping(_message: _Object) -> Ping:
+    return Ping()
+
+
+def _pong(_message: _Object) -> Pong:
+    return Pong()
+
+
+def _result(message: _Object) -> Result:
+    return Result(_required_id(message), _payload(message), _id_of(message, "session_id"))
+
+
+def _chunk(message: _Object) -> StreamChunk:
+    return StreamChunk(_required_id(message), _required_id(message, "session_id"), _payload(message))
+
+
+def _end(message: _Object) -> StreamEnd:
+    return StreamEnd(_required_id(message), _required_id(message, "session_id"))
+
+
+def _error(message: _Object) -> ErrorFrame:
+    error = message.get("error")
+    members: _Object = cast("_Object", error) if isinstance(error, dict) else {}
+    code, sentence = members.get("code"), members.get("message")
+    if not isinstance(code, str) or not isinstance(sentence, str):
+        raise FrameError(
+            ErrorCode.INVALID_MESSAGE.value,
+            "error must be an object with a code and a message",
+            _id_of(message),
+        )
+    return ErrorFrame(code, sentence, _id_of(message), _id_of(message, "session_id"))
+
+
+_ACTIONS: Mapping[str, Callable[[_Object], ClientFrame]] = {
+    "invoke": _invoke,
+    "get_invocation": _get,
+    "cancel_invocation": _cancel,
+    "ping": _ping,
+    "pong": _pong,
+}
+
+_MESSAGES: Mapping[str, Callable[[_Object], ServerFrame]] = {
+    "result": _result,
+    "stream_chunk": _chunk,
+    "stream_end": _end,
+    "error": _error,
+    "ping": _ping,
+    "pong": _pong,
+}
+
+# --- Writing
+
+_ACTION_NAMES: Mapping[type[ClientFrame], str] = {
+    Invoke: "invoke",
+    GetInvocation: "get_invocation",
+    CancelInvocation: "cancel_invocation",
+    Ping: "ping",
+    Pong: "pong",
+}
+
+_MESSAGE_NAMES: Mapping[type[ServerFrame], str] = {
+    Result: "result",
+    StreamChunk: "stream_chunk",
+    StreamEnd: "stream_end",
+    ErrorFrame: "error",
+    Ping: "ping",
+    Pong: "pong",
+}
+
+
+def _put_ids(
+    body: dict[str, Any],
+    frame: Invoke | GetInvocation | CancelInvocation | Result | StreamChunk | StreamEnd | ErrorFrame,
+) -> None:
+    if frame.invocation_id is not None:
+        body["invocation_id"] = frame.invocation_id
+    if not isinstance(frame, (GetInvocation, CancelInvocation)) and frame.session_id is not None:
+        body["session_id"] = frame.session_id
+
+
+def _dataclass(value: object) -> dict[str, Any]:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(
+        f"a payload is made of JSON values and dataclasses, and {type(value).__name__} is neither"
+    )
+
+
+def _encoder(*, ascii_only: bool) -> Callable[[Any], str]:
+    return json.JSONEncoder(
+        ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":"), default=_dataclass
+    ).encode
+
+
+_encode = _encoder(ascii_only=False)
+_encode_ascii = _encoder(ascii_only=True)
+
+
+def _utf8(body: dict[str, Any]) -> bytes:
+    try:
+        return _encode(body).encode()
+    except UnicodeEncodeError:
+        # A lone surrogate is legal in JSON's escapes and in a Python string, but not in UTF-8.
+        return _encode_ascii(body).encode()
