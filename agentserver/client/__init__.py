@@ -1,0 +1,50 @@
+"""The caller's side: a client for agents on a developer's machine and on the hosting platform.
+
+.. code-block:: python
+
+    from agentserver.client import InvocationsClient
+
+    async with InvocationsClient("http://localhost:8088") as client:
+        print((await client.invoke("hello")).text)
+"""
+
+from agentserver.client.answers import Answer, Stream
+from agentserver.client.client import InvocationsClient
+from agentserver.client.credentials import Token
+from agentserver.client.errors import (
+    ActionError,
+    AnswerError,
+    ClientError,
+    ConnectionClosedError,
+    CredentialError,
+    DeadlineError,
+    LostConnectionError,
+    RefusedError,
+    ResponseError,
+    UnreachableError,
+)
+from agentserver.client.events import StreamEvent
+from agentserver.client.retry import NO_RETRY, Retry, Timeouts
+from agentserver.client.websocket import Connection
+
+__all__ = [
+    "NO_RETRY",
+    "ActionError",
+    "Answer",
+    "AnswerError",
+    "ClientError",
+    "Connection",
+    "ConnectionClosedError",
+    "CredentialError",
+    "DeadlineError",
+    "InvocationsClient",
+    "LostConnectionError",
+    "RefusedError",
+    "ResponseError",
+    "Retry",
+    "Stream",
+    "StreamEvent",
+    "Timeouts",
+    "Token",
+    "UnreachableError",
+]

@@ -1,0 +1,201 @@
+"""What a server answered: a whole answer, a stream, or an error."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+from typing_extensions import Self
+
+from agentserver.client.errors import (
+    AnswerError,
+    DeadlineError,
+    LostConnectionError,
+    RefusedError,
+    ResponseError,
+)
+from agentserver.client.events import EventParser, StreamEvent
+from agentserver.wire import (
+    ERROR_DETAIL_HEADER,
+    ERROR_SOURCE_HEADER,
+    INVOCATION_ID_HEADER,
+    REQUEST_ID_HEADER,
+    SESSION_ID_HEADER,
+)
+
+__all__ = ["Answer", "Stream", "error_from", "ids_of", "retry_after"]
+
+_ERROR_BODY_LIMIT = 65_536
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer to an invocation, a ``get`` or a ``cancel``.
+
+    Args:
+        status: The HTTP status, 200 to 299.
+        body: The bytes of the body.
+        headers: The response headers; look-up ignores case.
+        invocation_id: The invocation's id, the server's word before the caller's.
+        session_id: The session's id, to be given to the next call of the same conversation.
+        request_id: The ``x-request-id`` to look for in the server's log and traces.
+    """
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    invocation_id: str
+    session_id: str | None
+    request_id: str | None
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without its parameters, in lower case."""
+        return self.headers.get("Content-Type", "application/octet-stream").partition(";")[0].strip().lower()
+
+    @property
+    def text(self) -> str:
+        """The body as text, in the charset the server named, else UTF-8; what cannot be read is replaced."""
+        _, _, charset = self.headers.get("Content-Type", "").partition("charset=")
+        try:
+            return self.body.decode(charset.partition(";")[0].strip(' "') or "utf-8", errors="replace")
+        except LookupError:
+            return self.body.decode(errors="replace")
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the server asked to wait before the next ``get``; None when it did not ask."""
+        return retry_after(self.headers)
+
+    def json(self) -> Any:
+        """The body, read as JSON.
+
+        Raises:
+            AnswerError: If it is not JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise AnswerError(
+                f"the answer is {self.content_type}, which cannot be read as JSON: use .text or .body",
+                invocation_id=self.invocation_id,
+                session_id=self.session_id,
+            ) from None
+
+
+class Stream:
+    """The answer of an invocation while it arrives. Iterate over it once, in one of three ways.
+
+    ``async for chunk in stream`` gives bytes as they come, ``stream.text()`` gives strings that are never
+    cut inside a character, ``stream.events()`` gives server-sent events.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, invocation_id: str, session_id: str | None) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.invocation_id, self.session_id = ids_of(response.headers, invocation_id, session_id)
+        self.request_id = response.headers.get(REQUEST_ID_HEADER)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ServerTimeoutError, TimeoutError) as error:
+            raise DeadlineError("nothing more came within the idle time-out", **self._ids) from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise LostConnectionError(
+                "the stream was cut before its end: what came so far is not the whole answer", **self._ids
+            ) from error
+
+    async def text(self) -> AsyncIterator[str]:
+        """The answer as UTF-8 text, piece by piece as it comes."""
+        import codecs
+
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        async for chunk in self:
+            if piece := decoder.decode(chunk):
+                yield piece
+        if rest := decoder.decode(b"", final=True):
+            yield rest
+
+    async def events(self) -> AsyncIterator[StreamEvent]:
+        """The answer as server-sent events, comments and keep-alives left out."""
+        parser = EventParser()
+        async for chunk in self:
+            for event in parser.feed(chunk):
+                yield event
+
+    def close(self) -> None:
+        """Let go of the answer. Before its end this cuts the connection, which cancels the handler."""
+        self._response.close()
+
+    @property
+    def _ids(self) -> dict[str, str | None]:
+        return {"invocation_id": self.invocation_id, "session_id": self.session_id}
+
+
+def ids_of(headers: Mapping[str, str], invocation_id: str, session_id: str | None) -> tuple[str, str | None]:
+    """The ids of an answer: the server's word before the caller's."""
+    return headers.get(INVOCATION_ID_HEADER, invocation_id), headers.get(SESSION_ID_HEADER, session_id)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read ``Retry-After``, seconds or a date (RFC 9110, section 10.2.3), as seconds of 0 or more."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
+
+
+async def error_from(
+    response: aiohttp.ClientResponse, invocation_id: str | None, session_id: str | None
+) -> ResponseError:
+    """Read the error that *response* is, whoever wrote it: the framework, the handler, or a proxy."""
+    body = await response.content.read(_ERROR_BODY_LIMIT)
+    code, message = _envelope(body) or (f"http_{response.status}", _plain_words(response))
+    kind = RefusedError if response.status in {401, 403} else ResponseError
+    return kind(
+        response.status,
+        code,
+        message,
+        source=response.headers.get(ERROR_SOURCE_HEADER),
+        detail=response.headers.get(ERROR_DETAIL_HEADER),
+        invocation_id=response.headers.get(INVOCATION_ID_HEADER, invocation_id or "") or None,
+        session_id=response.headers.get(SESSION_ID_HEADER, session_id or "") or None,
+        request_id=response.headers.get(REQUEST_ID_HEADER),
+        retry_after=retry_after(response.headers),
+        headers=response.headers,
+    )
+
+
+def _envelope(body: bytes) -> tuple[str, str] | None:
+    try:
+        error = json.loads(body)["error"]
+        code, message = error["code"], error["message"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return str(code), str(message)
+
+
+def _plain_words(response: aiohttp.ClientResponse) -> str:
+    if target := response.headers.get("Location"):
+        return f"the server redirects to {target}: use that address"
+    return response.reason or "no further words"

@@ -1,0 +1,377 @@
+"""The client: invoke, stream, get, cancel, wait and connect, on a developer's machine and hosted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+from yarl import URL
+
+from agentserver.client import endpoint as endpoints
+from agentserver.client.answers import Answer, Stream
+from agentserver.client.credentials import Credential
+from agentserver.client.endpoint import DEFAULT_URL, Endpoint, check_id
+from agentserver.client.errors import ClientError, DeadlineError
+from agentserver.client.retry import Retry, Timeouts
+from agentserver.client.transport import Call, Socket, Transport
+from agentserver.client.websocket import Connection
+from agentserver.wire import CLIENT_HEADER_PREFIX, INVOCATION_ID_HEADER
+
+__all__ = ["Body", "InvocationsClient"]
+
+Body = Any
+"""``str`` is sent as text, ``bytes`` as they are, None as no body, anything else as JSON."""
+
+_RUNNING = frozenset({"accepted", "in_progress", "pending", "queued", "running", "started", "working"})
+_POLL_SECONDS = 1.0
+
+
+class InvocationsClient:
+    """A client of one agent, used as an asynchronous context manager.
+
+    .. code-block:: python
+
+        async with InvocationsClient("http://localhost:8088") as client:
+            answer = await client.invoke({"question": "why?"})
+            print(answer.json())
+
+    Args:
+        url: Where the server is, with the prefix it is mounted under, if any.
+        session_id: The session of every call; None leaves each call a session of its own.
+        headers: Headers of every request.
+        client_headers: ``x-client-*`` headers of every request, named with or without that prefix.
+        credential: For a server behind a gateway of one's own: a callable that returns a token, or a
+            credential of azure-identity. Tokens go over TLS or stay on the machine.
+        timeouts: How long each part of a call may take.
+        retry: What is tried again, and how often.
+        max_connections: How many connections are open at once; further calls wait for one, 0 is no limit.
+
+    Raises:
+        ValueError: If *url* or *session_id* cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str | URL = DEFAULT_URL,
+        *,
+        session_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        client_headers: Mapping[str, str] | None = None,
+        credential: Credential | None = None,
+        timeouts: Timeouts | None = None,
+        retry: Retry | None = None,
+        max_connections: int = 100,
+        _endpoint: Endpoint | None = None,
+    ) -> None:
+        self.session_id = None if session_id is None else check_id("session_id", session_id)
+        self._transport = Transport(
+            _endpoint or endpoints.local(url),
+            credential=credential,
+            headers={**(headers or {}), **_client_headers(client_headers)},
+            timeouts=timeouts or Timeouts(),
+            retry=retry or Retry(),
+            max_connections=max_connections,
+        )
+
+    @classmethod
+    def hosted(
+        cls,
+        project_endpoint: str,
+        agent_name: str,
+        *,
+        credential: Credential | None = None,
+        session_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        client_headers: Mapping[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+        retry: Retry | None = None,
+        max_connections: int = 100,
+    ) -> Self:
+        """A client of an agent on the hosting platform (contract, section 10).
+
+        Args:
+            project_endpoint: ``https://ACCOUNT.services.ai.azure.com/api/projects/PROJECT``.
+            agent_name: The name the agent was deployed under.
+            credential: A callable that returns a token for the scope ``https://ai.azure.com/.default``, or a
+                credential of azure-identity; None takes azure-identity's default (extra ``hosted``).
+            session_id: The session to resume; None lets the platform make one for each call.
+            headers: As for the class itself.
+            client_headers: As for the class itself.
+            timeouts: As for the class itself.
+            retry: As for the class itself.
+            max_connections: As for the class itself.
+
+        Raises:
+            ValueError: If the endpoint or the name has another form.
+        """
+        return cls(
+            session_id=session_id,
+            headers=headers,
+            client_headers=client_headers,
+            credential=credential,
+            timeouts=timeouts,
+            retry=retry,
+            max_connections=max_connections,
+            _endpoint=endpoints.hosted(project_endpoint, agent_name),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection, those of the sessions made from this client too."""
+        await self._transport.close()
+
+    def session(self, session_id: str | None = None) -> InvocationsClient:
+        """A client whose every call is part of one session, over the same connections.
+
+        Args:
+            session_id: The session to resume; None begins a new one.
+        """
+        bound = object.__new__(type(self))
+        bound.session_id = str(uuid.uuid4()) if session_id is None else check_id("session_id", session_id)
+        bound._transport = self._transport
+        return bound
+
+    async def invoke(
+        self,
+        body: Body = None,
+        *,
+        content_type: str | None = None,
+        invocation_id: str | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Answer:
+        """Invoke the agent and return its whole answer.
+
+        Args:
+            body: ``str`` is sent as text, ``bytes`` as they are, None as no body, anything else as JSON.
+            content_type: The body's media type, if another than that.
+            invocation_id: The invocation's id; None makes one, so that ``get`` and ``cancel`` can name it
+                even when no answer came.
+            query: Further query parameters.
+            headers: Further headers.
+            timeout: Seconds until the answer must be complete; None is the client's ``timeouts.answer``.
+
+        Raises:
+            ResponseError: If the answer is an error.
+            UnreachableError: If there is no server.
+            LostConnectionError: If the connection broke first.
+            DeadlineError: If the time-out passed first.
+            ValueError: If the body or the id cannot be sent.
+        """
+        return await self._transport.answer(
+            self._invocation(body, content_type, invocation_id, query=query, headers=headers, timeout=timeout)
+        )
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        body: Body = None,
+        *,
+        content_type: str | None = None,
+        invocation_id: str | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idle_timeout: float | None = None,
+    ) -> AsyncGenerator[Stream, None]:
+        """Invoke the agent and hand out its answer while it arrives.
+
+        .. code-block:: python
+
+            async with client.stream("tell me a story") as stream:
+                async for event in stream.events():
+                    print(event.data)
+
+        Leaving the block early cuts the connection, which cancels the handler.
+
+        Args:
+            body: As for :meth:`invoke`.
+            content_type: As for :meth:`invoke`.
+            invocation_id: As for :meth:`invoke`.
+            query: As for :meth:`invoke`.
+            headers: As for :meth:`invoke`.
+            idle_timeout: Seconds between two pieces; None is the client's ``timeouts.idle``.
+
+        Raises:
+            ResponseError: If the answer is an error; the others as for :meth:`invoke`, during the stream too.
+        """
+        call = self._invocation(
+            body, content_type, invocation_id, query=query, headers=headers, timeout=idle_timeout
+        )
+        response = await self._transport.stream(call)
+        async with Stream(response, call.invocation_id or "", self.session_id) as stream:
+            yield stream
+
+    async def get(self, invocation_id: str, *, timeout: float | None = None) -> Answer:
+        """Return the state of an invocation, as the agent tells it.
+
+        Raises:
+            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``get``.
+        """
+        url = self._transport.endpoint.invocation(invocation_id)
+        return await self._transport.answer(Call("GET", url, invocation_id, self.session_id, timeout=timeout))
+
+    async def cancel(self, invocation_id: str, *, timeout: float | None = None) -> Answer:
+        """Cancel an invocation and return what the agent says to it.
+
+        Raises:
+            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``cancel``.
+        """
+        url = self._transport.endpoint.cancel(invocation_id)
+        return await self._transport.answer(
+            Call("POST", url, invocation_id, self.session_id, timeout=timeout)
+        )
+
+    async def wait(
+        self,
+        invocation_id: str,
+        *,
+        done: Callable[[Answer], bool] | None = None,
+        interval: float = _POLL_SECONDS,
+        timeout: float = 300.0,
+    ) -> Answer:
+        """Ask with ``get`` until the invocation is done, and return the last answer.
+
+        Args:
+            invocation_id: The invocation.
+            done: Says whether an answer is the last. By default one is that has neither the status 202 nor a
+                JSON member ``status`` such as ``running``, ``queued`` or ``in_progress``.
+            interval: Seconds between two questions, when the server's ``Retry-After`` does not say.
+            timeout: Seconds until the invocation must be done.
+
+        Raises:
+            DeadlineError: If it is not done by then. It runs on.
+            ResponseError: If the agent answers with an error.
+        """
+        is_done = done or _is_done
+        deadline = asyncio.get_running_loop().time() + timeout
+        while True:
+            answer = await self.get(invocation_id)
+            if is_done(answer):
+                return answer
+            pause = interval if answer.retry_after is None else answer.retry_after
+            if asyncio.get_running_loop().time() + pause > deadline:
+                raise DeadlineError(
+                    f"the invocation was not done within {timeout:g} s",
+                    invocation_id=invocation_id,
+                    session_id=answer.session_id,
+                )
+            await asyncio.sleep(pause)
+
+    async def ready(self) -> bool:
+        """Whether the server says that it is ready; False also when there is none."""
+        url = self._transport.endpoint.readiness
+        if url is None:
+            raise ValueError("a hosted agent has no readiness route to ask")
+        try:
+            await self._transport.answer(Call("GET", url))
+        except ClientError:
+            return False
+        return True
+
+    def connect(
+        self,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        heartbeat: float | None = 30.0,
+        max_message_size: int = 16 * 1024 * 1024,
+        reconnect: Retry | None = None,
+        on_reconnect: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> Connection:
+        """A raw WebSocket to the agent, opened by ``async with``.
+
+        .. code-block:: python
+
+            async with client.connect() as connection:
+                await connection.send("hello")
+                async for message in connection:
+                    print(message)
+
+        Args:
+            query: Further query parameters.
+            headers: Further headers of the upgrade.
+            heartbeat: Seconds between Ping frames; a peer that answers none is gone. None sends none.
+            max_message_size: The most bytes of one incoming message, 0 for no limit; a larger one closes
+                with 1009. The hosting platform drops frames over 1 MiB.
+            reconnect: When the connection breaks or the server goes away (1001, 1006, 1012, 1013), connect
+                again with backoff and resume the session. Messages under way then may be lost: say in
+                *on_reconnect* what the server needs to know. None: a broken connection is an error.
+            on_reconnect: Called with the connection each time the session was resumed. It may send, and must
+                not receive.
+
+        Raises:
+            ResponseError: On entering, if the server refuses: 404 when it serves no WebSocket.
+            UnreachableError: On entering, if there is no server.
+        """
+
+        async def open_socket(session_id: str | None) -> Socket:
+            url = self._transport.endpoint.connect(session_id).update_query(query or {})
+            return await self._transport.websocket(
+                url, headers or {}, heartbeat=heartbeat, max_message_size=max_message_size
+            )
+
+        return Connection(open_socket, self.session_id, reconnect, on_reconnect)
+
+    def _invocation(
+        self,
+        body: Body,
+        content_type: str | None,
+        invocation_id: str | None,
+        *,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        timeout: float | None,
+    ) -> Call:
+        chosen = str(uuid.uuid4()) if invocation_id is None else check_id("invocation_id", invocation_id)
+        data, media_type = _encode(body)
+        outgoing = {INVOCATION_ID_HEADER: chosen, **(headers or {})}
+        if content_type or media_type:
+            outgoing["Content-Type"] = content_type or media_type
+        url = self._transport.endpoint.invoke(self.session_id).update_query(query or {})
+        return Call("POST", url, chosen, self.session_id, outgoing, data, timeout)
+
+
+def _encode(body: Body) -> tuple[bytes | None, str]:
+    if body is None:
+        return None, ""
+    if isinstance(body, str):
+        return body.encode(), "text/plain; charset=utf-8"
+    if isinstance(body, (bytes, bytearray)):
+        return bytes(body), "application/octet-stream"
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode(), "application/json"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the body cannot be sent as JSON: {error}") from None
+
+
+def _client_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {
+        name if name.lower().startswith(CLIENT_HEADER_PREFIX) else CLIENT_HEADER_PREFIX + name: value
+        for name, value in (headers or {}).items()
+    }
+
+
+def _is_done(answer: Answer) -> bool:
+    if answer.status == 202:
+        return False
+    if answer.content_type != "application/json":
+        return True
+    try:
+        state = answer.json()
+    except ClientError:
+        return True
+    return not (isinstance(state, dict) and str(state.get("status")).lower() in _RUNNING)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # JSON of any shape

@@ -1,0 +1,93 @@
+"""Server-sent events, read from chunks of bytes. Pure; the grammar is the HTML standard's, section 9.2."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from agentserver.client.errors import AnswerError
+
+__all__ = ["EventParser", "StreamEvent"]
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """One event of a ``text/event-stream``.
+
+    Args:
+        data: The data lines, joined by line feeds.
+        event: The event's type, ``message`` when the server named none.
+        id: The last id the server gave, empty when it gave none.
+        retry: Milliseconds the server asks to wait before a reconnect, when this event said so.
+    """
+
+    data: str
+    event: str = "message"
+    id: str = ""
+    retry: int | None = None
+
+    def json(self) -> Any:
+        """The data, read as JSON.
+
+        Raises:
+            AnswerError: If it is not JSON.
+        """
+        try:
+            return json.loads(self.data)
+        except ValueError as error:
+            raise AnswerError(f"the event's data is not JSON: {error}") from None
+
+
+class EventParser:
+    """Turns chunks, cut anywhere, into events. Comments, keep-alives among them, vanish."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+        self._rest = ""
+        self._after_cr = False
+        self._data: list[str] = []
+        self._event = ""
+        self._id = ""
+        self._retry: int | None = None
+
+    def feed(self, chunk: bytes) -> list[StreamEvent]:
+        """Take *chunk* and return the events that it completed.
+
+        An event without its closing blank line is not one: the standard drops it, for it may be half a truth.
+        """
+        *lines, self._rest = (self._rest + self._line_feeds(self._decoder.decode(chunk))).split("\n")
+        events: list[StreamEvent] = []
+        for line in lines:
+            if line:
+                self._field(line)
+            elif (event := self._dispatch()) is not None:
+                events.append(event)
+        return events
+
+    def _line_feeds(self, text: str) -> str:
+        """Make every line end a line feed, CR LF cut in two by the chunks included."""
+        if self._after_cr and text:
+            text = text.removeprefix("\n")
+        self._after_cr = text.endswith("\r") or (self._after_cr and not text)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def _field(self, line: str) -> None:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            self._data.append(value)
+        elif name == "event":
+            self._event = value
+        elif name == "id" and "\0" not in value:
+            self._id = value
+        elif name == "retry" and value.isascii() and value.isdigit():
+            self._retry = int(value)
+
+    def _dispatch(self) -> StreamEvent | None:
+        data, event, retry = self._data, self._event, self._retry
+        self._data, self._event, self._retry = [], "", None
+        if not data:
+            return None
+        return StreamEvent("\n".join(data), event or "message", self._id, retry)

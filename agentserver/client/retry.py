@@ -1,0 +1,67 @@
+"""How long to wait, and what may be tried again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+__all__ = ["NO_RETRY", "Retry", "Timeouts"]
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long each part of a call may take, in seconds, each above 0.
+
+    Args:
+        connect: Until a connection is made.
+        answer: From the request to the end of a plain answer.
+        idle: Between two pieces of a stream. Servers send a keep-alive comment every 15 seconds.
+        close: For the peer's part of a WebSocket's closing handshake.
+    """
+
+    connect: float = 10.0
+    answer: float = 300.0
+    idle: float = 60.0
+    close: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ValueError(f"the time-out {name!r} is {value!r}, but needs a number of seconds above 0")
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What is tried again, how often and after how long.
+
+    Without being asked, only what cannot have run is repeated: a connection that never came about, and
+    ``get``, which changes nothing.
+
+    Args:
+        attempts: How often a call is tried in all, 1 or more.
+        first_delay: Seconds before the second attempt; it doubles from there, and varies at random by half.
+        max_delay: The most seconds between two attempts, a server's ``Retry-After`` included.
+        repeat_posts: Also repeat an invocation whose connection broke or that was answered with 429, 502,
+            503 or 504, under the same invocation id. It may then run twice.
+    """
+
+    attempts: int = 3
+    first_delay: float = 0.2
+    max_delay: float = 10.0
+    repeat_posts: bool = False
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts is {self.attempts}, but needs to be 1 or more")
+        if self.first_delay < 0 or self.max_delay < 0:
+            raise ValueError("first_delay and max_delay need to be 0 or more seconds")
+
+    def delay(self, attempt: int, retry_after: float | None = None) -> float:
+        """Seconds to wait after the *attempt*-th try, counted from 1, failed."""
+        if retry_after is not None:
+            return min(retry_after, self.max_delay)
+        whole: float = min(self.first_delay * 2 ** min(attempt - 1, 32), self.max_delay)
+        return whole * random.uniform(0.5, 1.0)  # noqa: S311 - spreads callers in time, guards nothing
+
+
+NO_RETRY = Retry(attempts=1)

@@ -1,0 +1,246 @@
+"""A raw WebSocket to an agent: messages, close codes, and a reconnect that resumes the session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, cast
+
+import aiohttp
+from typing_extensions import Self
+
+from agentserver.client.errors import (
+    ConnectionClosedError,
+    DeadlineError,
+    LostConnectionError,
+    ResponseError,
+    UnreachableError,
+)
+from agentserver.client.retry import Retry
+from agentserver.client.transport import Socket
+from agentserver.wire import SESSION_ID_HEADER, CloseCode
+
+__all__ = ["Connection"]
+
+_RESUMABLE = frozenset({CloseCode.GOING_AWAY, CloseCode.ABNORMAL, 1012, 1013})
+"""Closes after which a new connection helps: the server went away, broke, restarts, or asks to come again."""
+
+Opener = Callable[["str | None"], Awaitable[Socket]]
+
+
+class Connection:
+    """A WebSocket, used as an asynchronous context manager and iterated over for its messages.
+
+    One task may receive while others send. Made by :meth:`InvocationsClient.connect`.
+    """
+
+    def __init__(
+        self,
+        opener: Opener,
+        session_id: str | None,
+        reconnect: Retry | None,
+        on_reconnect: Callable[[Connection], Awaitable[None]] | None,
+    ) -> None:
+        self._opener = opener
+        self._reconnect = reconnect
+        self._on_reconnect = on_reconnect
+        self._socket: Socket | None = None
+        self._opening = asyncio.Lock()
+        self._resuming: asyncio.Task[Any] | None = None
+        self._pings: dict[bytes, asyncio.Future[float]] = {}
+        self._receiving: asyncio.Task[str | bytes] | None = None
+        self._closed_by_us = False
+        self.session_id = session_id
+        self.close_code: int | None = None
+        self.close_reason = ""
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        return self._messages()
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a text (``str``) or binary (``bytes``) message.
+
+        With reconnecting on, a message that finds the connection broken waits for the next one; a message
+        that was on its way when it broke is not sent again, for it may have arrived.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, or breaks while sending.
+        """
+        socket = await self._usable()
+        try:
+            if isinstance(message, str):
+                await socket.send_str(message)
+            else:
+                await socket.send_bytes(message)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise self._closed() from error
+
+    async def send_json(self, value: Any) -> None:
+        """Send *value* as JSON in a text message."""
+        await self.send(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+    async def receive(self, timeout: float | None = None) -> str | bytes:
+        """Return the next message: ``str`` for text, ``bytes`` for binary.
+
+        Args:
+            timeout: Seconds to wait; None waits as long as the connection holds.
+
+        Raises:
+            ConnectionClosedError: If the connection is closed, 1000 included, and is not to be resumed.
+            DeadlineError: If nothing came within *timeout*.
+        """
+        # The waiting is given up, never the reading: aiohttp takes a cancelled read for a broken connection.
+        if self._receiving is None:
+            self._receiving = asyncio.create_task(self._receive())
+        await asyncio.wait({self._receiving}, timeout=timeout)
+        if not self._receiving.done():
+            raise DeadlineError(f"no message came within {timeout:g} s", session_id=self.session_id)
+        received, self._receiving = self._receiving, None
+        return received.result()
+
+    async def receive_json(self, timeout: float | None = None) -> Any:
+        """Return the next message, read as JSON.
+
+        Raises:
+            ValueError: If it is not JSON.
+        """
+        return json.loads(await self.receive(timeout))
+
+    async def ping(self, timeout: float = 10.0) -> float:
+        """Send a Ping frame and return the seconds until its Pong, while another task receives.
+
+        Raises:
+            DeadlineError: If no Pong came within *timeout* seconds.
+        """
+        payload = os.urandom(8)
+        waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._pings[payload] = waiter
+        started = time.perf_counter()
+        try:
+            await (await self._usable()).ping(payload)
+            return await asyncio.wait_for(waiter, timeout) - started
+        except asyncio.TimeoutError:
+            raise DeadlineError(f"no Pong came within {timeout:g} s", session_id=self.session_id) from None
+        finally:
+            del self._pings[payload]
+
+    async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Close with *code* and *reason* (at most 123 bytes of UTF-8), and wait for the peer's part."""
+        self._closed_by_us = True
+        socket = self._socket
+        if socket is not None and not socket.closed:
+            await socket.close(code=code, message=reason.encode()[:123])
+            self.close_code = self.close_code or socket.close_code
+        if self._receiving is not None:
+            self._receiving.cancel()
+            await asyncio.gather(self._receiving, return_exceptions=True)
+
+    async def _messages(self) -> AsyncIterator[str | bytes]:
+        try:
+            while True:
+                yield await self.receive()
+        except ConnectionClosedError as error:
+            if error.code != CloseCode.NORMAL and not self._closed_by_us:
+                raise
+
+    async def _receive(self) -> str | bytes:
+        while True:
+            socket = await self._usable()
+            message = cast("aiohttp.WSMessage", await socket.receive())
+            if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
+                return message.data  # type: ignore[no-any-return]  # str or bytes, as the type just said
+            await self._control(socket, message)
+
+    async def _control(self, socket: Socket, message: aiohttp.WSMessage) -> None:
+        if message.type is aiohttp.WSMsgType.PING:
+            await socket.pong(message.data)
+        elif message.type is aiohttp.WSMsgType.PONG:
+            waiter = self._pings.get(bytes(message.data))
+            if waiter is not None and not waiter.done():
+                waiter.set_result(time.perf_counter())
+        else:
+            await self._ended(socket, message)
+
+    async def _ended(self, socket: Socket, message: aiohttp.WSMessage) -> None:
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            self.close_code, self.close_reason = message.data, message.extra or ""
+            # 1005 stands for a close frame without a code, and is never sent (RFC 6455, section 7.4.1).
+            await socket.close(code=CloseCode.NORMAL if message.data in {0, 1005} else message.data)
+        elif self.close_code is None or not self._closed_by_us:
+            self.close_code = socket.close_code or CloseCode.ABNORMAL
+            self.close_reason = ""
+            await socket.close()
+
+    async def _usable(self) -> Socket:
+        """Return the open socket, a new one if the last broke and resuming was asked for."""
+        while self._socket is None or self._socket.closed:
+            retry = self._reconnect
+            # A callback of the resumption that finds the new socket broken too must not wait for itself.
+            if retry is None or not self._resumable() or self._resuming is asyncio.current_task():
+                raise self._closed()
+            async with self._opening:
+                if self._socket is not None and self._socket.closed and self._resumable():
+                    await self._resume(retry)
+        return self._socket
+
+    def _resumable(self) -> bool:
+        return not self._closed_by_us and (self.close_code is None or self.close_code in _RESUMABLE)
+
+    async def _resume(self, retry: Retry) -> None:
+        self._resuming = asyncio.current_task()
+        try:
+            for attempt in range(1, retry.attempts):
+                await asyncio.sleep(retry.delay(attempt))
+                if await self._try_to_resume():
+                    return
+            await asyncio.sleep(retry.delay(retry.attempts))
+            await self._open_again()
+        finally:
+            self._resuming = None
+
+    async def _try_to_resume(self) -> bool:
+        """Open the connection again; False after an error that may pass."""
+        try:
+            await self._open_again()
+        except (UnreachableError, LostConnectionError, DeadlineError):
+            return False
+        except ResponseError as error:
+            if error.status < 500 and error.status != 429:
+                raise
+            return False
+        except ConnectionClosedError:
+            if not self._resumable():
+                raise
+            return False
+        return True
+
+    async def _open_again(self) -> None:
+        await self._open()
+        if self._on_reconnect is not None:
+            await self._on_reconnect(self)
+
+    async def _open(self) -> None:
+        self._socket = await self._opener(self.session_id)
+        self.close_code, self.close_reason = None, ""
+        # aiohttp shows the headers of the 101 nowhere else.
+        response = self._socket._response
+        self.session_id = response.headers.get(SESSION_ID_HEADER, self.session_id)
+
+    def _closed(self) -> ConnectionClosedError:
+        code = self.close_code or (self._socket.close_code if self._socket is not None else None)
+        return ConnectionClosedError(
+            code or CloseCode.ABNORMAL, self.close_reason, session_id=self.session_id
+        )

@@ -1,0 +1,313 @@
+"""Raw WebSockets: messages, close codes in both directions, and resuming a session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestServer
+
+from agentserver.client import (
+    Connection,
+    ConnectionClosedError,
+    DeadlineError,
+    InvocationsClient,
+    RefusedError,
+    ResponseError,
+    Retry,
+    UnreachableError,
+)
+
+Talk = Callable[[web.WebSocketResponse, web.Request], Awaitable[None]]
+Start = Callable[[Talk], Awaitable[str]]
+
+
+@pytest.fixture
+def serve(aiohttp_server: Callable[[web.Application], Awaitable[TestServer]]) -> Start:
+    async def start(talk: Talk) -> str:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            socket = web.WebSocketResponse(max_msg_size=0)
+            session = request.query.get("agent_session_id") or str(uuid.uuid4())
+            socket.headers["x-agent-session-id"] = session
+            await socket.prepare(request)
+            await talk(socket, request)
+            return socket
+
+        app = web.Application()
+        app.router.add_get("/invocations_ws", handler)
+        return str((await aiohttp_server(app)).make_url("/"))
+
+    return start
+
+
+async def echo(socket: web.WebSocketResponse, _request: web.Request) -> None:
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            await socket.send_str(message.data)
+        else:
+            await socket.send_bytes(message.data)
+
+
+async def test_text_binary_and_json_go_both_ways(serve: Start) -> None:
+    async with InvocationsClient(await serve(echo)).session("s-1") as client, client.connect() as connection:
+        await connection.send("héllo")
+        assert await connection.receive() == "héllo"
+        await connection.send(b"\x00\xff")
+        assert await connection.receive() == b"\x00\xff"
+        await connection.send_json({"a": 1})
+        assert await connection.receive_json() == {"a": 1}
+        assert connection.session_id == "s-1"
+    assert connection.close_code == 1000
+
+
+async def test_query_and_headers_reach_the_server(serve: Start) -> None:
+    async def tell(socket: web.WebSocketResponse, request: web.Request) -> None:
+        await socket.send_json(
+            [dict(request.query), request.headers.get("x-client-a"), request.headers.get("x-b")]
+        )
+
+    async with InvocationsClient(await serve(tell), client_headers={"a": "1"}) as client:
+        async with client.connect(query={"v": "2"}, headers={"x-b": "3"}) as connection:
+            assert json.loads(await connection.receive()) == [{"v": "2"}, "1", "3"]
+
+
+async def test_iteration_ends_with_a_normal_close(serve: Start) -> None:
+    async def three(socket: web.WebSocketResponse, _request: web.Request) -> None:
+        for word in ("a", "b", "c"):
+            await socket.send_str(word)
+
+    async with InvocationsClient(await serve(three)) as client, client.connect() as connection:
+        assert [message async for message in connection] == ["a", "b", "c"]
+        assert connection.close_code == 1000
+        with pytest.raises(ConnectionClosedError, match="code 1000"):
+            await connection.send("late")
+
+
+@pytest.mark.parametrize(("code", "reason"), [(4001, "no more"), (1011, "Internal server error"), (1008, "")])
+async def test_any_other_close_is_raised_with_its_code_and_reason_and_answered_with_it(
+    serve: Start, code: int, reason: str
+) -> None:
+    answered: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def close(socket: web.WebSocketResponse, _request: web.Request) -> None:
+        await socket.close(code=code, message=reason.encode())
+        answered.set_result(socket.close_code)
+
+    async with InvocationsClient(await serve(close)) as client, client.connect() as connection:
+        with pytest.raises(ConnectionClosedError) as caught:
+            _ = [message async for message in connection]
+        assert (caught.value.code, caught.value.reason) == (code, reason)
+        assert (connection.close_code, connection.close_reason) == (code, reason)
+        assert caught.value.session_id == connection.session_id
+    assert await answered == code
+
+
+async def test_our_own_close_carries_code_and_reason(serve: Start) -> None:
+    seen: asyncio.Future[tuple[int, str | None]] = asyncio.get_running_loop().create_future()
+
+    async def look(socket: web.WebSocketResponse, _request: web.Request) -> None:
+        message = await socket.receive()
+        seen.set_result((message.data, message.extra))
+
+    async with InvocationsClient(await serve(look)) as client, client.connect() as connection:
+        await connection.close(4002, "done")
+    assert await seen == (4002, "done")
+
+
+async def test_a_server_that_vanishes_is_1006(serve: Start) -> None:
+    async def vanish(_socket: web.WebSocketResponse, request: web.Request) -> None:
+        assert request.transport is not None
+        request.transport.abort()
+
+    async with InvocationsClient(await serve(vanish)) as client, client.connect() as connection:
+        with pytest.raises(ConnectionClosedError) as caught:
+            await connection.receive()
+    assert caught.value.code == 1006
+
+
+async def test_nothing_within_the_time_out_is_a_deadline_error_and_the_connection_lives(serve: Start) -> None:
+    async with InvocationsClient(await serve(echo)) as client, client.connect() as connection:
+        with pytest.raises(DeadlineError, match=r"within 0\.02 s"):
+            await connection.receive(timeout=0.02)
+        await connection.send("still here")
+        assert await connection.receive() == "still here"
+    assert connection.close_code == 1000
+
+
+async def test_a_message_over_the_limit_closes_with_1009(serve: Start) -> None:
+    async def big(socket: web.WebSocketResponse, _request: web.Request) -> None:
+        await socket.send_str("x" * 2000)
+        await socket.receive()
+
+    async with InvocationsClient(await serve(big)) as client:
+        async with client.connect(max_message_size=1000) as connection:
+            with pytest.raises(ConnectionClosedError) as caught:
+                await connection.receive()
+    assert caught.value.code == 1009
+
+
+async def test_a_ping_is_answered_while_another_task_receives(serve: Start) -> None:
+    async with InvocationsClient(await serve(echo)) as client, client.connect(heartbeat=None) as connection:
+        receiving = asyncio.create_task(connection.receive())
+        assert 0 < await connection.ping(timeout=5) < 5
+        await connection.send("x")
+        assert await receiving == "x"
+
+
+async def test_the_servers_pings_are_answered(serve: Start) -> None:
+    async def pinging(socket: web.WebSocketResponse, _request: web.Request) -> None:
+        await socket.ping(b"are you there")
+        message = await socket.receive()
+        await socket.send_str(message.type.name)
+
+    async with InvocationsClient(await serve(pinging)) as client, client.connect() as connection:
+        receiving = asyncio.create_task(connection.receive())
+        await asyncio.sleep(0)
+        await connection.send("after the ping")
+        assert await receiving in {"TEXT", "PONG"}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, RefusedError), (403, RefusedError), (404, ResponseError)])
+async def test_a_refused_upgrade_is_the_error_it_is(
+    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]], status: int, kind: type[ResponseError]
+) -> None:
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_get("/invocations_ws", refuse)
+    server = await aiohttp_server(app)
+    async with InvocationsClient(server.make_url("/")) as client:
+        with pytest.raises(kind) as caught:
+            async with client.connect():
+                pass
+    assert caught.value.status == status
+
+
+async def test_no_server_is_unreachable(unused_tcp_port: int) -> None:
+    async with InvocationsClient(f"http://127.0.0.1:{unused_tcp_port}") as client:
+        with pytest.raises(UnreachableError):
+            async with client.connect():
+                pass
+
+
+class Dropping:
+    """Drops each connection after one message, a given number of times."""
+
+    def __init__(self, drops: int, code: int | None = None) -> None:
+        self.drops = drops
+        self.code = code
+        self.sessions: list[str] = []
+
+    async def talk(self, socket: web.WebSocketResponse, request: web.Request) -> None:
+        self.sessions.append(socket.headers["x-agent-session-id"])
+        await socket.send_str(f"hello {len(self.sessions)}")
+        if len(self.sessions) > self.drops:
+            await echo(socket, request)
+        elif self.code is not None:
+            await socket.close(code=self.code)
+        else:
+            assert request.transport is not None
+            request.transport.close()
+
+
+@pytest.mark.parametrize("code", [None, 1001, 1012, 1013])
+async def test_a_broken_connection_is_resumed_in_its_session_when_asked_for(
+    serve: Start, code: int | None
+) -> None:
+    server = Dropping(2, code)
+    resumed: list[str | None] = []
+
+    async def on_reconnect(connection: Connection) -> None:
+        resumed.append(connection.session_id)
+
+    async with InvocationsClient(await serve(server.talk)) as client:
+        retry = Retry(first_delay=0.01)
+        async with client.connect(reconnect=retry, on_reconnect=on_reconnect) as connection:
+            assert [await connection.receive(5) for _ in range(3)] == ["hello 1", "hello 2", "hello 3"]
+            await connection.send("again")
+            assert await connection.receive(5) == "again"
+    assert len(set(server.sessions)) == 1
+    assert resumed == server.sessions[1:]
+
+
+@pytest.mark.parametrize("code", [1000, 1002, 1008, 1011, 4001])
+async def test_a_close_that_was_meant_is_not_resumed(serve: Start, code: int) -> None:
+    server = Dropping(1, code)
+    async with InvocationsClient(await serve(server.talk)) as client:
+        async with client.connect(reconnect=Retry(first_delay=0)) as connection:
+            assert await connection.receive() == "hello 1"
+            with pytest.raises(ConnectionClosedError):
+                await connection.receive()
+    assert len(server.sessions) == 1
+
+
+async def test_without_being_asked_a_broken_connection_is_an_error(serve: Start) -> None:
+    server = Dropping(1)
+    async with InvocationsClient(await serve(server.talk)) as client, client.connect() as connection:
+        with pytest.raises(ConnectionClosedError) as caught:
+            _ = [message async for message in connection]
+    assert caught.value.code == 1006
+    assert len(server.sessions) == 1
+
+
+async def test_a_callback_may_send_and_one_that_meets_a_broken_connection_is_called_again(
+    serve: Start,
+) -> None:
+    heard: list[str] = []
+
+    async def talk(socket: web.WebSocketResponse, _request: web.Request) -> None:
+        heard.append(await socket.receive_str())
+        if len(heard) < 3:
+            await socket.close(code=1012)
+        await echo(socket, _request)
+
+    async def on_reconnect(connection: Connection) -> None:
+        await connection.send("state")
+
+    async with InvocationsClient(await serve(talk)) as client:
+        async with client.connect(reconnect=Retry(first_delay=0.01), on_reconnect=on_reconnect) as connection:
+            await connection.send("state")
+            receiving = asyncio.create_task(connection.receive(5))
+            while len(heard) < 3:
+                await asyncio.sleep(0.01)
+            await connection.send("after")
+            assert await receiving == "after"
+
+
+async def test_a_message_sent_while_the_connection_is_broken_waits_for_the_next_one(serve: Start) -> None:
+    server = Dropping(1, 1012)
+    async with InvocationsClient(await serve(server.talk)) as client:
+        async with client.connect(reconnect=Retry(first_delay=0.01)) as connection:
+            assert await connection.receive(5) == "hello 1"
+            receiving = asyncio.create_task(connection.receive(5))
+            while connection.close_code is None and len(server.sessions) < 2:
+                await asyncio.sleep(0.001)
+            await connection.send("waited")
+            assert await receiving == "hello 2"
+            assert await connection.receive(5) == "waited"
+
+
+async def test_a_server_that_stays_away_ends_the_attempts_with_unreachable() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/invocations_ws", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    async with InvocationsClient(f"http://127.0.0.1:{port}") as client:
+        async with client.connect(reconnect=Retry(attempts=2, first_delay=0.01)) as connection:
+            await runner.cleanup()
+            with pytest.raises(UnreachableError):
+                await connection.receive(5)

@@ -1,0 +1,226 @@
+"""The hosted side: addresses, the preview flag, and tokens that are renewed before they end."""
+
+from __future__ import annotations
+
+import sys
+import time
+import types
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from agentserver.client import CredentialError, InvocationsClient, RefusedError, Token
+from agentserver.client import endpoint as endpoints
+from agentserver.client.credentials import Credential
+
+PROJECT = "https://acct.services.ai.azure.com/api/projects/proj"
+
+
+def test_the_hosted_addresses_are_those_of_the_contract() -> None:
+    endpoint = endpoints.hosted(PROJECT + "/", "my-agent")
+    base = (
+        "https://acct.services.ai.azure.com/api/projects/proj/agents/my-agent/endpoint/protocols/invocations"
+    )
+    assert str(endpoint.invoke("s-1")) == base + "?api-version=v1&agent_session_id=s-1"
+    assert str(endpoint.invocation("i-1")) == base + "/i-1?api-version=v1"
+    assert str(endpoint.cancel("i-1")) == base + "/i-1/cancel?api-version=v1"
+    socket = (
+        "wss://acct.services.ai.azure.com/api/projects/agents/endpoint/protocols/invocations_ws"
+        "?project_name=proj&agent_name=my-agent"
+    )
+    assert str(endpoint.connect(None)) == socket
+    assert str(endpoint.connect("s-1", actions=True)) == socket + "&agent_session_id=s-1"
+    assert endpoint.headers == {"Foundry-Features": "HostedAgents=V1Preview"}
+
+
+def test_the_local_addresses_are_below_the_prefix() -> None:
+    endpoint = endpoints.local("https://host:1/v1/")
+    assert str(endpoint.connect("s", actions=True)) == "wss://host:1/v1/invocations_ws/ws?agent_session_id=s"
+    assert str(endpoint.invocation("i")) == "https://host:1/v1/invocations/i"
+
+
+@pytest.mark.parametrize(
+    ("project", "agent", "says"),
+    [
+        ("https://acct.services.ai.azure.com", "a", "api/projects/PROJECT"),
+        ("acct", "a", "needs the form"),
+        (PROJECT, "", "agent name"),
+        (PROJECT, "../x", "agent name"),
+    ],
+)
+def test_a_wrong_project_or_agent_says_which_form_it_needs(project: str, agent: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        InvocationsClient.hosted(project, agent)
+
+
+class Platform:
+    """The platform's front door: checks what it gets and answers with the headers it saw."""
+
+    def __init__(self, refuse: str | None = None) -> None:
+        self.refuse = refuse
+        self.tokens: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.tokens.append(token)
+        assert request.headers["Foundry-Features"] == "HostedAgents=V1Preview"
+        if token == self.refuse:
+            return web.Response(status=401)
+        if request.path.endswith("_ws"):
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            await socket.send_json(dict(request.query))
+            return socket
+        return web.json_response({"path": request.path, "query": dict(request.query)})
+
+
+Serve = Callable[[Platform], Awaitable[str]]
+
+
+@pytest.fixture
+def serve(aiohttp_server: Callable[[web.Application], Awaitable[TestServer]]) -> Serve:
+    async def start(platform: Platform) -> str:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", platform.answer)
+        return str((await aiohttp_server(app)).make_url("/api/projects/proj"))
+
+    return start
+
+
+class Tokens:
+    """Hands out tokens that last as long as told; counts."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = list(seconds)
+        self.scopes: list[str] = []
+
+    def give(self) -> Token:
+        return Token(f"t{len(self.seconds)}", time.time() + self.seconds.pop())
+
+    def get_token(self, *scopes: str) -> Token:
+        self.scopes.extend(scopes)
+        return self.give()
+
+
+async def test_a_token_is_asked_for_once_and_renewed_before_it_ends(serve: Serve) -> None:
+    platform, tokens = Platform(), Tokens(3600, 299)
+    async with InvocationsClient.hosted(await serve(platform), "a", credential=tokens.give) as client:
+        for _ in range(3):
+            await client.invoke("x")
+    assert platform.tokens == ["t2", "t1", "t1"]
+
+
+async def test_a_credential_of_azure_identity_is_asked_for_the_contracts_scope(serve: Serve) -> None:
+    platform, tokens = Platform(), Tokens(3600)
+    async with InvocationsClient.hosted(await serve(platform), "a", credential=tokens) as client:
+        answer = await client.session("s-1").invoke("x")
+    assert tokens.scopes == ["https://ai.azure.com/.default"]
+    assert answer.json() == {
+        "path": "/api/projects/proj/agents/a/endpoint/protocols/invocations",
+        "query": {"api-version": "v1", "agent_session_id": "s-1"},
+    }
+
+
+async def test_a_callable_that_returns_a_string_is_asked_every_time(serve: Serve) -> None:
+    platform = Platform()
+    given = iter(["one", "two"])
+
+    async def token() -> str:
+        return next(given)
+
+    async with InvocationsClient.hosted(await serve(platform), "a", credential=token) as client:
+        await client.invoke("x")
+        await client.invoke("x")
+    assert platform.tokens == ["one", "two"]
+
+
+async def test_a_websocket_carries_token_flag_project_agent_and_session(serve: Serve) -> None:
+    platform = Platform()
+    async with InvocationsClient.hosted(
+        await serve(platform), "a", credential=lambda: "t", session_id="s-1"
+    ) as client:
+        async with client.connect() as connection:
+            query = await connection.receive_json()
+    assert query == {"project_name": "proj", "agent_name": "a", "agent_session_id": "s-1"}
+    assert platform.tokens == ["t"]
+
+
+async def test_a_refused_token_is_its_own_error_and_the_next_call_asks_for_a_new_one(serve: Serve) -> None:
+    platform, tokens = Platform(refuse="t2"), Tokens(3600, 3600)
+    async with InvocationsClient.hosted(await serve(platform), "a", credential=tokens) as client:
+        with pytest.raises(RefusedError):
+            await client.invoke("x")
+        await client.invoke("x")
+    assert platform.tokens == ["t2", "t1"]
+
+
+def _raise() -> str:
+    raise OSError("no login")
+
+
+@pytest.mark.parametrize(
+    ("credential", "says"),
+    [
+        (_raise, "gave no token: OSError: no login"),
+        (lambda: "", "gave a str"),
+        (lambda: 7, "gave a int"),
+    ],
+)
+async def test_a_credential_that_gives_no_token_says_so(
+    serve: Serve, credential: Credential, says: str
+) -> None:
+    platform = Platform()
+    async with InvocationsClient.hosted(await serve(platform), "a", credential=credential) as client:
+        with pytest.raises(CredentialError, match=says):
+            await client.invoke("x")
+    assert platform.tokens == []
+
+
+@pytest.mark.parametrize("hosted", [True, False])
+async def test_a_token_never_leaves_the_machine_unencrypted(hosted: bool) -> None:
+    address = "http://agents.example/api/projects/p"
+    client = (
+        InvocationsClient.hosted(address, "a", credential=lambda: "secret")
+        if hosted
+        else InvocationsClient(address, credential=lambda: "secret")
+    )
+    async with client:
+        with pytest.raises(CredentialError, match="unencrypted: use an https address"):
+            await client.invoke("x")
+
+
+async def test_without_a_credential_and_azure_identity_one_sentence_says_what_to_do(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "azure.identity.aio", None)
+    async with InvocationsClient.hosted(await serve(Platform()), "a") as client:
+        with pytest.raises(CredentialError, match=r"pip install 'agentserver-invocations\[hosted\]'"):
+            await client.invoke("x")
+
+
+async def test_the_default_credential_is_azure_identitys_and_is_closed(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+
+    class Default(Tokens):
+        def __init__(self) -> None:
+            super().__init__(3600)
+
+        async def close(self) -> None:
+            closed.append(True)
+
+    identity = types.ModuleType("azure.identity.aio")
+    identity.DefaultAzureCredential = Default  # type: ignore[attr-defined]  # a module made for this test
+    monkeypatch.setitem(sys.modules, "azure.identity.aio", identity)
+    platform = Platform()
+    async with InvocationsClient.hosted(await serve(platform), "a") as client:
+        await client.invoke("x")
+    assert platform.tokens == ["t1"]
+    assert closed == [True]
+
+
+def test_a_token_does_not_show_itself() -> None:
+    assert "secret" not in repr(Token("secret", 1.0))
