@@ -12,7 +12,7 @@ test: $(VENV)/.test  ## set up and run lint, types and every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 style: $(VENV)/.test  ## format and mend what a tool can mend
@@ -21,7 +21,7 @@ style: $(VENV)/.test  ## format and mend what a tool can mend
 
 types: $(VENV)/.test
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage dist build

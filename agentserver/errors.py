@@ -85,6 +85,9 @@ class InvocationError(AgentServerError):
         ValueError: If *status* is outside 400 to 599.
     """
 
+    error_source: ErrorSource | None = None
+    """Who is to blame; by default the user for a 4xx and the agent (``upstream``) for a 5xx."""
+
     def __init__(
         self, code: str, message: str, *, status: int = 400, headers: Mapping[str, str] | None = None
     ) -> None:
@@ -172,7 +175,7 @@ class Failure:
 def classify(error: BaseException) -> Failure:
     """Say what *error* becomes on the wire. Pure; nothing of an unexpected exception is in the result."""
     if isinstance(error, InvocationError):
-        source = ErrorSource.USER if error.status < 500 else ErrorSource.UPSTREAM
+        source = error.error_source or (ErrorSource.USER if error.status < 500 else ErrorSource.UPSTREAM)
         return Failure(error.status, error.code, error.message, source, headers=error.headers)
     detail = None
     source = ErrorSource.UPSTREAM
@@ -185,7 +188,7 @@ def classify(error: BaseException) -> Failure:
 def _detail(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error, PlatformError) and not error.args else error
     text = f"{type(cause).__name__}: {cause}"
-    # Latin-1 beyond ASCII is obsolete in header values (RFC 9110, section 5.5): only visible ASCII and spaces stay.
+    # Beyond ASCII a header value is obsolete text (RFC 9110, section 5.5): visible ASCII and spaces stay.
     clean = "".join(c if " " <= c <= "~" else "?" if c > "\x9f" else "" for c in text)
     if len(clean) > ERROR_DETAIL_MAX_LENGTH:
         clean = clean[: ERROR_DETAIL_MAX_LENGTH - len(ERROR_DETAIL_TRUNCATED)] + ERROR_DETAIL_TRUNCATED

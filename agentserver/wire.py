@@ -1,10 +1,11 @@
 """The words of the wire contract: names and numbers that peers, balancers and log pipelines rely on.
 
-Nothing here behaves; see ``docs/wire-contract.md`` for what each word means.
+See ``docs/wire-contract.md`` for what each word means. The only behaviour here is the shape of an id.
 """
 
 from __future__ import annotations
 
+import re
 from enum import Enum, IntEnum
 from typing import Final
 
@@ -124,3 +125,10 @@ class CloseCode(IntEnum):
 
 
 INTERNAL_ERROR_MESSAGE: Final = "Internal server error"
+
+_match_id = re.compile(ID_PATTERN).fullmatch
+
+
+def is_valid_id(value: str) -> bool:
+    """Whether *value* may serve as an id: 1 to 256 of ``A-Z a-z 0-9 . _ : -`` (contract, section 2)."""
+    return _match_id(value) is not None

@@ -1,0 +1,92 @@
+"""The one error envelope, and what becomes of whatever a request's path raises (contract, section 4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from agentserver.errors import Failure, classify
+from agentserver.wire import ErrorCode, ErrorSource
+
+_CODES: Final[Mapping[int, str]] = {
+    400: ErrorCode.INVALID_REQUEST.value,
+    404: ErrorCode.NOT_FOUND.value,
+    405: ErrorCode.METHOD_NOT_ALLOWED.value,
+    413: ErrorCode.PAYLOAD_TOO_LARGE.value,
+    429: ErrorCode.TOO_MANY_REQUESTS.value,
+    500: ErrorCode.INTERNAL_ERROR.value,
+    503: ErrorCode.UNAVAILABLE.value,
+}
+# Headers that describe the body an exception brought, which the envelope replaces.
+_BODY_HEADERS: Final = frozenset({"content-type", "content-length", "content-encoding", "transfer-encoding"})
+_INVALID_JSON: Final = Failure(
+    400, ErrorCode.INVALID_REQUEST.value, "The request body is not valid JSON text", ErrorSource.USER
+)
+_INVALID_BODY: Final = Failure(
+    400, ErrorCode.INVALID_REQUEST.value, "The request body is malformed", ErrorSource.USER
+)
+
+
+def error_response(failure: Failure) -> web.Response:
+    """Build the response that tells a client of *failure*: ``{"error": {"code": …, "message": …}}``."""
+    envelope = {"error": {"code": failure.code, "message": failure.message}}
+    return web.Response(
+        status=failure.status,
+        body=json.dumps(envelope, ensure_ascii=False).encode("utf-8", "replace"),
+        content_type="application/json",
+        headers=dict(failure.headers),
+    )
+
+
+def failure_of(error: Exception, request: web.BaseRequest) -> Failure:
+    """Say what *error*, raised while *request* was served, becomes on the wire."""
+    if isinstance(error, web.HTTPException):
+        return _http_failure(error)
+    if isinstance(error, ValueError) and _is_unreadable_body(error, request):
+        return _INVALID_JSON
+    if isinstance(error, web.RequestPayloadError):
+        return _INVALID_BODY
+    return classify(error)
+
+
+def _http_failure(error: web.HTTPException) -> Failure:
+    status = error.status
+    text = error.text
+    message = error.reason if not text or text == f"{status}: {error.reason}" else text
+    source = ErrorSource.USER if status < 500 else ErrorSource.UPSTREAM
+    headers = {name: value for name, value in error.headers.items() if name.lower() not in _BODY_HEADERS}
+    return Failure(status, code_of(status), message, source, headers=headers)
+
+
+def code_of(status: int) -> str:
+    """The envelope's code for a bare HTTP status: the contract's word, else the status phrase."""
+    known = _CODES.get(status)
+    if known is not None:
+        return known
+    try:
+        return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_").replace("'", "")
+    except ValueError:
+        return ErrorCode.INVALID_REQUEST.value if status < 500 else ErrorCode.INTERNAL_ERROR.value
+
+
+def _is_unreadable_body(error: ValueError, request: web.BaseRequest) -> bool:
+    # ``request.json()`` raises what ``json.loads`` raises: it is the client's only about this very body.
+    body = request._read_bytes
+    if body is None:
+        return False
+    if isinstance(error, UnicodeDecodeError):
+        return error.object == body
+    if isinstance(error, json.JSONDecodeError):
+        return error.doc == _decoded(body, request.charset)
+    return False
+
+
+def _decoded(body: bytes, charset: str | None) -> str | None:
+    try:
+        return body.decode(charset or "utf-8")
+    except (LookupError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,114 @@
+"""One request and its response: what the framework knows of it while it is under way."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from os import urandom
+from typing import Final
+
+from aiohttp import web
+
+from agentserver.core._sse import KeepAlive
+from agentserver.errors import Failure
+from agentserver.wire import (
+    ERROR_DETAIL_HEADER,
+    ERROR_SOURCE_HEADER,
+    REQUEST_ID_HEADER,
+    SERVER_HEADER,
+    TRACEPARENT_HEADER,
+    ErrorSource,
+    is_valid_id,
+)
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+_NO_TRACE: Final = "0" * 32
+_NO_SPAN: Final = "0" * 16
+
+
+class Exchange:
+    """The mutable state of one request, shared by the pipeline, the endpoint and the header stamp.
+
+    Attributes:
+        request_id: The value of ``x-request-id``.
+        operation: What is being done, for the log: ``"invoke"``, ``"readiness"``, ….
+        headers: The protocol's own response headers; they win over the handler's.
+        failure: Set once the framework has decided that the exchange failed.
+        parameter: The value of the path's one variable segment, decoded, unchecked.
+        response: The response, once its headers are about to go out.
+        correlation: Ids that every log record of the exchange carries, by field name.
+        keepalive: Keeps the response alive if it is an event stream.
+    """
+
+    __slots__ = (
+        "correlation",
+        "failure",
+        "headers",
+        "keepalive",
+        "operation",
+        "parameter",
+        "request_id",
+        "response",
+        "started",
+    )
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.operation = ""
+        self.parameter = ""
+        self.correlation: dict[str, str] = {}
+        self.keepalive: KeepAlive | None = None
+        self.headers: dict[str, str] = {}
+        self.failure: Failure | None = None
+        self.response: web.StreamResponse | None = None
+        self.started = time.perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the request was read."""
+        return time.perf_counter() - self.started
+
+    def stamp(self, response: web.StreamResponse, server: str) -> None:
+        """Write the framework's headers on *response*, over whatever a handler set (contract, section 3)."""
+        self.response = response
+        headers = response.headers
+        headers[REQUEST_ID_HEADER] = self.request_id
+        headers[SERVER_HEADER] = server
+        for name, value in self.headers.items():
+            headers[name] = value
+        if response.status >= 400:
+            self._stamp_source(response)
+
+    def _stamp_source(self, response: web.StreamResponse) -> None:
+        failure = self.failure
+        if failure is not None:
+            response.headers[ERROR_SOURCE_HEADER] = failure.source.value
+            if failure.detail is not None:
+                response.headers[ERROR_DETAIL_HEADER] = failure.detail
+        elif response.status >= 500 and ERROR_SOURCE_HEADER not in response.headers:
+            response.headers[ERROR_SOURCE_HEADER] = ErrorSource.UPSTREAM.value
+
+
+EXCHANGE: Final = web.RequestKey("exchange", Exchange)
+
+
+def trace_id_of(traceparent: str) -> str | None:
+    """The trace id of a valid ``traceparent`` (W3C Trace Context, section 3.2), else ``None``."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None or match[1] == _NO_TRACE or match[2] == _NO_SPAN:
+        return None
+    if traceparent.startswith("00") and match[3]:
+        return None
+    return match[1]
+
+
+def resolve_request_id(headers: Mapping[str, str]) -> str:
+    """The value of ``x-request-id``: the caller's trace id, the caller's own, or a new one (section 3)."""
+    traceparent = headers.get(TRACEPARENT_HEADER)
+    if traceparent is not None and (trace_id := trace_id_of(traceparent)) is not None:
+        return trace_id
+    request_id = headers.get(REQUEST_ID_HEADER)
+    if request_id is not None and is_valid_id(request_id):
+        return request_id
+    return urandom(16).hex()

@@ -1,0 +1,97 @@
+"""``GET /readiness``: whether the platform may send work here (contract, section 1)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from aiohttp import web
+
+from agentserver.core._exchange import Exchange
+from agentserver.core._routes import Route
+from agentserver.core.lifetime import Lifetime
+from agentserver.errors import ConfigurationError, Failure
+from agentserver.wire import READINESS_ROUTE, ErrorCode, ErrorSource
+
+HealthCheck: TypeAlias = Callable[[], Awaitable[object]]
+
+logger = logging.getLogger("agentserver")
+_HEALTHY: Final = b'{"status":"healthy"}'
+
+
+@dataclass(frozen=True)
+class _Check:
+    name: str
+    check: HealthCheck
+    timeout: float
+
+
+class HealthChecks:
+    """The checks behind ``/readiness``; ``builder.configure_health`` hands it out."""
+
+    def __init__(self) -> None:
+        self._checks: list[_Check] = []
+
+    def add_check(self, name: str, check: HealthCheck, *, timeout: float = 5.0) -> HealthChecks:
+        """Add a check.
+
+        Args:
+            name: What is checked; a failing check is named to the caller.
+            check: An async function. It fails by returning ``False``, by raising, or by taking too long.
+            timeout: Seconds it may take, more than 0.
+
+        Raises:
+            ConfigurationError: If the check is not async, the name is taken or the time-out is not positive.
+        """
+        if not asyncio.iscoroutinefunction(check) and not asyncio.iscoroutinefunction(
+            getattr(check, "__call__", None)  # noqa: B004 - the question is whether calling it is async
+        ):
+            raise ConfigurationError(f"health check {name!r} must be an async function: write 'async def'")
+        if any(known.name == name for known in self._checks):
+            raise ConfigurationError(f"there are two health checks named {name!r}: give one another name")
+        if not timeout > 0:
+            raise ConfigurationError(f"the time-out of health check {name!r} must be more than 0 seconds")
+        self._checks.append(_Check(name, check, timeout))
+        return self
+
+    async def failing(self) -> list[str]:
+        """Run all checks side by side and name those that fail, in the order they were added."""
+        if not self._checks:
+            return []
+        verdicts = await asyncio.gather(*(self._passes(check) for check in self._checks))
+        return [check.name for check, passed in zip(self._checks, verdicts, strict=True) if not passed]
+
+    @staticmethod
+    async def _passes(check: _Check) -> bool:
+        try:
+            return await asyncio.wait_for(check.check(), check.timeout) is not False
+        except asyncio.TimeoutError:
+            logger.warning("health check %s took longer than %g s", check.name, check.timeout)
+        # The boundary of user code: a check that raises is a check that fails.
+        except Exception:
+            logger.warning("health check %s failed", check.name, exc_info=True)
+        return False
+
+
+def readiness_route(checks: HealthChecks, lifetime: Lifetime) -> Route:
+    """The route that answers for *checks*, and with 503 once *lifetime* is ending."""
+
+    async def readiness(_request: web.Request, exchange: Exchange) -> web.StreamResponse:
+        if lifetime.shutting_down.is_set():
+            return _not_ready(exchange, "shutting_down", "The server is shutting down", [])
+        failing = await checks.failing()
+        if failing:
+            return _not_ready(exchange, "unhealthy", f"Health check failed: {', '.join(failing)}", failing)
+        return web.Response(body=_HEALTHY, content_type="application/json")
+
+    return Route(READINESS_ROUTE, "readiness", {"GET": readiness})
+
+
+def _not_ready(exchange: Exchange, status: str, message: str, failing: list[str]) -> web.StreamResponse:
+    code = ErrorCode.UNAVAILABLE.value
+    exchange.failure = Failure(503, code, message, ErrorSource.UPSTREAM)
+    body = {"status": status, "failed": failing, "error": {"code": code, "message": message}}
+    return web.json_response(body, status=503)

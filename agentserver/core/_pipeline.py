@@ -1,0 +1,241 @@
+"""The way of every request through the host: ids, limits, dispatch, errors, the log line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from multidict import CIMultiDict
+
+from agentserver.core._envelope import error_response, failure_of
+from agentserver.core._exchange import EXCHANGE, Exchange, resolve_request_id
+from agentserver.core._routes import RouteTable
+from agentserver.core._sse import KeepAlive
+from agentserver.core.lifetime import Lifetime
+from agentserver.errors import Failure, PayloadTooLargeError, classify
+from agentserver.wire import ErrorCode, ErrorSource
+
+logger = logging.getLogger("agentserver")
+request_logger = logging.getLogger("agentserver.requests")
+
+CLIENT_CLOSED_REQUEST: Final = 499  # nginx's word for a client that left; it is only ever logged
+_NOT_FOUND: Final = Failure(404, ErrorCode.NOT_FOUND.value, "Not found", ErrorSource.USER)
+_SHUTTING_DOWN: Final = Failure(
+    503, ErrorCode.UNAVAILABLE.value, "The server is shutting down", ErrorSource.UPSTREAM
+)
+_EXPECTATION_FAILED: Final = Failure(
+    417, "expectation_failed", "Only Expect: 100-continue is understood", ErrorSource.USER
+)
+
+current_exchange: ContextVar[Exchange | None] = ContextVar("agentserver_exchange", default=None)
+
+
+@dataclass(kw_only=True, slots=True)
+class Pipeline:
+    """Serves one request after another.
+
+    Args:
+        routes: Where the known paths lead.
+        lifetime: The life of the process; every request is counted in it.
+        server: The value of ``x-platform-server``.
+        max_body_size: Bytes a request body may announce.
+        request_logging: Whether each request writes one line.
+        sse_keepalive: Seconds of silence on an event stream before a comment is sent; 0 is off.
+        fallback: Serves every path instead of *routes* when the user has an application of their own.
+    """
+
+    routes: RouteTable
+    lifetime: Lifetime
+    server: str
+    max_body_size: int
+    request_logging: bool = True
+    sse_keepalive: float = 0.0
+    fallback: Handler | None = None
+
+    async def run(self, request: web.Request) -> web.StreamResponse:
+        """Answer *request*; whatever happens on the way becomes a response or a cut connection."""
+        exchange = self.begin(request)
+        task: asyncio.Task[object] | None = asyncio.current_task()
+        assert task is not None
+        self.lifetime.enter(task)
+        try:
+            return await self._answer(request, exchange)
+        finally:
+            self.lifetime.leave(task)
+
+    def begin(self, request: web.Request) -> Exchange:
+        """Start the exchange of *request*."""
+        exchange = Exchange(resolve_request_id(request.headers))
+        request[EXCHANGE] = exchange
+        current_exchange.set(exchange)
+        return exchange
+
+    async def prepare(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Stamp the headers of *response*: an ``on_response_prepare`` signal's receiver."""
+        exchange = request.get(EXCHANGE)
+        if exchange is None:
+            return
+        exchange.stamp(response, self.server)
+        if self.lifetime.shutting_down.is_set() and response.status != 101:
+            response.headers[hdrs.CONNECTION] = "close"
+        content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
+        if self.sse_keepalive and content_type.startswith("text/event-stream"):
+            exchange.keepalive = KeepAlive(request, response, self.sse_keepalive)
+
+    def reject(self, request: web.Request, message: str) -> web.StreamResponse:
+        """Refuse a request that could not even be parsed."""
+        exchange = self.begin(request)
+        exchange.operation = "malformed"
+        failure = Failure(400, ErrorCode.INVALID_REQUEST.value, message, ErrorSource.USER)
+        response = self._refused(exchange, failure)
+        response.force_close()
+        self._log(request, exchange, failure.status)
+        return response
+
+    async def _answer(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+        status = CLIENT_CLOSED_REQUEST
+        try:
+            try:
+                response = await (self.fallback or self.dispatch)(request)
+            except asyncio.CancelledError as error:
+                response = self._cancelled(request, exchange, error)
+            # The boundary of user code: whatever a handler raises must become a response, and stop here.
+            except Exception as error:  # noqa: BLE001
+                response = self._failed(request, exchange, error)
+            status = response.status
+        finally:
+            if exchange.keepalive is not None:
+                exchange.keepalive.stop()
+            self._log(request, exchange, status)
+        return response
+
+    async def dispatch(self, request: web.Request) -> web.StreamResponse:
+        """Call the endpoint that *request* names."""
+        exchange = request[EXCHANGE]
+        found = self.routes.match(request.rel_url.raw_path)
+        if found is None:
+            exchange.operation = "unknown"
+            return self._refused(exchange, _NOT_FOUND)
+        route, exchange.parameter = found
+        exchange.operation = route.operation
+        endpoint = route.endpoint(request.method)
+        if endpoint is None:
+            return self._refused(exchange, _method_not_allowed(request.method, route.allow))
+        refusal = await self._check_body(request)
+        if refusal is not None:
+            response = self._refused(exchange, refusal)
+            response.force_close()
+            return response
+        return await endpoint(request, exchange)
+
+    async def _check_body(self, request: web.Request) -> Failure | None:
+        headers = request.headers
+        length = headers.get(hdrs.CONTENT_LENGTH)
+        if length is not None and int(length) > self.max_body_size:
+            return classify(PayloadTooLargeError(self.max_body_size))
+        # With an application of the user's, aiohttp has answered the expectation before we are called.
+        if hdrs.EXPECT in headers and self.fallback is None:
+            if headers[hdrs.EXPECT].lower() != "100-continue":
+                return _EXPECTATION_FAILED
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        return None
+
+    @staticmethod
+    def _refused(exchange: Exchange, failure: Failure) -> web.StreamResponse:
+        exchange.failure = failure
+        return error_response(failure)
+
+    def _cancelled(
+        self, request: web.Request, exchange: Exchange, error: asyncio.CancelledError
+    ) -> web.StreamResponse:
+        if request.transport is None:
+            raise error
+        if not self.lifetime.aborting:
+            if _cancelled_from_outside():
+                raise error
+            return self._failed(request, exchange, RuntimeError("the handler cancelled itself"), error)
+        if sys.version_info >= (3, 11) and (task := asyncio.current_task()):
+            task.uncancel()
+        if _has_started(exchange):
+            return _cut(request, exchange)
+        return self._refused(exchange, _SHUTTING_DOWN)
+
+    def _failed(
+        self,
+        request: web.Request,
+        exchange: Exchange,
+        error: Exception,
+        cause: BaseException | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(error, ConnectionError) and request.transport is None and _has_started(exchange):
+            return _cut(request, exchange)
+        if isinstance(error, web.HTTPException) and (error.status < 400 or _has_own_body(error)):
+            return _as_response(exchange, error)
+        failure = failure_of(error, request)
+        if not failure.expected:
+            logger.error("%s failed", exchange.operation or "request", exc_info=cause or error)
+        exchange.failure = failure
+        if _has_started(exchange):
+            return _cut(request, exchange)
+        response = error_response(failure)
+        if failure.status == 413:
+            response.force_close()
+        return response
+
+    def _log(self, request: web.Request, exchange: Exchange, status: int) -> None:
+        if not self.request_logging or not request_logger.isEnabledFor(logging.INFO):
+            return
+        request_logger.info(
+            "%s %s %d %.1f ms",
+            request.method[:20],
+            request.rel_url.raw_path[:200],
+            status,
+            exchange.elapsed * 1000,
+        )
+
+
+def _has_started(exchange: Exchange) -> bool:
+    return exchange.response is not None and exchange.response.prepared
+
+
+def _cut(request: web.Request, exchange: Exchange) -> web.StreamResponse:
+    # Closing before the last chunk is how an HTTP/1.1 client learns that the body is not whole (RFC 9112, 8).
+    if request.transport is not None:
+        request.transport.close()
+    assert exchange.response is not None
+    return exchange.response
+
+
+def _method_not_allowed(method: str, allow: str) -> Failure:
+    message = f"{method[:20]} is not allowed here, use {allow}"
+    return Failure(
+        405, ErrorCode.METHOD_NOT_ALLOWED.value, message, ErrorSource.USER, headers={"Allow": allow}
+    )
+
+
+def _has_own_body(error: web.HTTPException) -> bool:
+    return error.body is not None and error.content_type != "text/plain"
+
+
+def _as_response(exchange: Exchange, error: web.HTTPException) -> web.StreamResponse:
+    # aiohttp deprecates returning an exception as the response it is, so its parts make a plain one.
+    if error.status >= 400:
+        source = ErrorSource.USER if error.status < 500 else ErrorSource.UPSTREAM
+        exchange.failure = replace(_NOT_FOUND, status=error.status, source=source)
+    return web.Response(
+        status=error.status, reason=error.reason, body=error.body, headers=CIMultiDict(error.headers)
+    )
+
+
+def _cancelled_from_outside() -> bool:
+    if sys.version_info < (3, 11):
+        return True
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,77 @@
+"""Which path leads to which endpoint: fixed paths in a dictionary, the few with an id as patterns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from agentserver.core._exchange import Exchange
+
+Endpoint: TypeAlias = Callable[[web.Request, Exchange], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One path and what it answers.
+
+    Args:
+        path: The path; one segment may be a name in braces, whose value becomes ``exchange.parameter``.
+        operation: The word for the log line.
+        endpoints: An endpoint for each method. HEAD is answered wherever GET is (RFC 9110, section 9.3.2).
+    """
+
+    path: str
+    operation: str
+    endpoints: Mapping[str, Endpoint]
+
+    @property
+    def allow(self) -> str:
+        """The value of ``Allow`` (RFC 9110, section 10.2.1)."""
+        methods = list(self.endpoints)
+        if "GET" in methods:
+            methods.insert(methods.index("GET") + 1, "HEAD")
+        return ", ".join(methods)
+
+    def endpoint(self, method: str) -> Endpoint | None:
+        """The endpoint for *method*, or ``None`` for a 405."""
+        return self.endpoints.get("GET" if method == "HEAD" else method)
+
+
+class RouteTable:
+    """All routes of a host, under one prefix.
+
+    Args:
+        routes: The routes; the first that fits a path wins, fixed paths before patterns.
+        prefix: A path before all of them, ``""`` or ``"/v1"``; a trailing slash is trimmed.
+    """
+
+    def __init__(self, routes: Iterable[Route], prefix: str = "") -> None:
+        prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
+        self.routes = [Route(prefix + route.path, route.operation, route.endpoints) for route in routes]
+        self._fixed = {route.path: route for route in self.routes if "{" not in route.path}
+        self._patterns = [
+            (re.compile(re.sub(r"\{\w+\}", "([^/]+)", route.path)), route)
+            for route in self.routes
+            if "{" in route.path
+        ]
+
+    def match(self, path: str) -> tuple[Route, str] | None:
+        """Find the route for a raw, still percent-encoded path, and the value of its parameter.
+
+        A trailing slash names the same path (contract, section 1).
+        """
+        route = self._fixed.get(path)
+        if route is not None:
+            return route, ""
+        if path.endswith("/") and len(path) > 1:
+            return self.match(path[:-1]) if not path.endswith("//") else None
+        for pattern, candidate in self._patterns:
+            found = pattern.fullmatch(path)
+            if found is not None:
+                return candidate, unquote(found[1])
+        return None

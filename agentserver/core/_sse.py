@@ -1,0 +1,74 @@
+"""Keeps an event stream alive: a comment line whenever nothing was sent for a while (contract, section 9)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+COMMENT: Final = b": keep-alive\n\n"
+
+
+class KeepAlive:
+    """Watches one ``text/event-stream`` response, whoever writes it, until ``stop()``.
+
+    A comment goes out only between two events, so that it can never split one (WHATWG HTML, section 9.2.6).
+
+    Args:
+        request: The request whose writer is watched.
+        response: The response, about to be sent.
+        interval: Seconds of silence after which a comment is sent.
+    """
+
+    __slots__ = ("_between_events", "_handle", "_interval", "_last", "_loop", "_request", "_task", "_writer")
+
+    def __init__(self, request: web.BaseRequest, response: web.StreamResponse, interval: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._request = request
+        self._writer = request.writer
+        self._interval = interval
+        self._last = self._loop.time()
+        self._between_events = True
+        self._task: asyncio.Task[None] | None = None
+        if response.compression:
+            self._handle: asyncio.TimerHandle | None = None
+            return
+        _watch(self._writer, self)
+        self._handle = self._loop.call_later(interval, self._tick)
+
+    def stop(self) -> None:
+        """Send no more comments."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    async def sent(self, chunk: bytes) -> None:
+        """Take note that *chunk* goes out."""
+        self._last = self._loop.time()
+        self._between_events = bytes(chunk[-4:]).endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+
+    def _tick(self) -> None:
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            return
+        silence = self._loop.time() - self._last
+        wait = self._interval - silence
+        if wait <= 0:
+            wait = self._interval
+            # A reader that does not keep up is not idle: more bytes would only fill memory.
+            if self._between_events and not self._request.protocol.writing_paused:
+                self._task = self._loop.create_task(self._send())
+        self._handle = self._loop.call_later(wait, self._tick)
+
+    async def _send(self) -> None:
+        try:
+            await self._writer.write(COMMENT)
+        except ConnectionError:
+            self.stop()
+
+
+def _watch(writer: AbstractStreamWriter, keepalive: KeepAlive) -> None:
+    # aiohttp calls this with every chunk of a body; it has no public way to be set after construction.
+    setattr(writer, "_on_chunk_sent", keepalive.sent)  # noqa: B010

@@ -1,0 +1,130 @@
+"""Collects what a host is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aiohttp import web
+from typing_extensions import Self
+
+from agentserver.core._health import HealthChecks, readiness_route
+from agentserver.core._routes import RouteTable
+from agentserver.core.environment import FoundryEnvironment
+from agentserver.core.host import Host, HostParts
+from agentserver.core.lifetime import Lifetime
+from agentserver.core.options import AgentHostOptions
+from agentserver.core.protocol import Hook, HostContext, Protocol, make_pipeline, mount
+from agentserver.errors import ConfigurationError
+
+
+@dataclass
+class HostBuilder:
+    """Collects what a host is made of; ``build()`` checks it and makes the host.
+
+    Args:
+        environment: What the platform says; read from the process's environment by default.
+    """
+
+    environment: FoundryEnvironment = field(default_factory=FoundryEnvironment.read)
+    options: AgentHostOptions = field(default_factory=AgentHostOptions)
+    health: HealthChecks = field(default_factory=HealthChecks)
+
+    def __post_init__(self) -> None:
+        self._protocols: list[Protocol] = []
+        self._on_startup: list[Hook] = []
+        self._on_shutdown: list[Hook] = []
+        self._app: web.Application | None = None
+
+    @property
+    def app(self) -> web.Application:
+        """The aiohttp application for routes, middlewares and signals of your own.
+
+        Asking for it sends every request through it; a host without one has a shorter path.
+        """
+        if self._app is None:
+            self._app = web.Application(client_max_size=self.options.max_body_size)
+        return self._app
+
+    def register_protocol(self, protocol: Protocol) -> Self:
+        """Serve *protocol*.
+
+        Raises:
+            ConfigurationError: If a protocol of that name is registered already.
+        """
+        if any(known.name == protocol.name for known in self._protocols):
+            raise ConfigurationError(f"the protocol {protocol.name!r} is registered twice: register it once")
+        self._protocols.append(protocol)
+        return self
+
+    def configure(self, **options: Any) -> Self:
+        """Replace single options, by the names of `AgentHostOptions`.
+
+        Raises:
+            ConfigurationError: If a name is unknown or a value out of its range.
+        """
+        try:
+            self.options = replace(self.options, **options)
+        except TypeError:
+            known = ", ".join(AgentHostOptions.__dataclass_fields__)
+            raise ConfigurationError(f"unknown option among {sorted(options)}; there are: {known}") from None
+        return self
+
+    def configure_health(self, configure: Callable[[HealthChecks], object]) -> Self:
+        """Add readiness checks: ``builder.configure_health(lambda health: health.add_check("db", ping))``."""
+        configure(self.health)
+        return self
+
+    def configure_shutdown(
+        self, *, timeout: float | None = None, delay: float | None = None, hook: Hook | None = None
+    ) -> Self:
+        """Say how the host ends.
+
+        Args:
+            timeout: Seconds that requests in flight may take to finish.
+            delay: Seconds between readiness turning 503 and the listener closing.
+            hook: An async function to call after the last request; hooks run in reverse order.
+        """
+        if timeout is not None:
+            self.configure(shutdown_timeout=timeout)
+        if delay is not None:
+            self.configure(shutdown_delay=delay)
+        if hook is not None:
+            self._on_shutdown.append(hook)
+        return self
+
+    def on_startup(self, hook: Hook) -> Self:
+        """Have *hook*, an async function, called before the first request is taken."""
+        self._on_startup.append(hook)
+        return self
+
+    def build(self) -> Host:
+        """Check everything and make the host.
+
+        Raises:
+            StartupError: If the host could not serve as it is.
+        """
+        return Host(self._parts())
+
+    def _parts(self) -> HostParts:
+        if not self._protocols:
+            raise ConfigurationError("the host serves no protocol: call add_invocations(MyHandler) first")
+        lifetime = Lifetime()
+        context = HostContext(self.environment, self.options, lifetime)
+        routes = [readiness_route(self.health, lifetime)]
+        for protocol in self._protocols:
+            routes.extend(protocol.routes(context))
+        pipeline = make_pipeline(context, RouteTable(routes), [p.segment for p in self._protocols])
+        if self._app is not None:
+            mount(self._app, pipeline.routes, pipeline.dispatch)
+            pipeline.fallback = self._app._handle
+        on_stop = [protocol.on_stop for protocol in self._protocols if protocol.on_stop is not None]
+        return HostParts(
+            context=context,
+            pipeline=pipeline,
+            protocols=tuple(protocol.name for protocol in self._protocols),
+            app=self._app,
+            on_startup=tuple(self._on_startup),
+            on_shutdown=(*reversed(self._on_shutdown), *on_stop),
+        )

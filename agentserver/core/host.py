@@ -1,0 +1,172 @@
+"""The host: it runs a process from start to exit."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from dataclasses import dataclass
+from types import TracebackType
+
+from aiohttp import web
+from typing_extensions import Self
+
+from agentserver.core._connection import HostServer
+from agentserver.core._logging import configure_logging
+from agentserver.core._pipeline import Pipeline
+from agentserver.core._process import exit_with, on_stop_signal, run_in_fastest_loop
+from agentserver.core.lifetime import Lifetime
+from agentserver.core.protocol import Hook, HostContext
+from agentserver.errors import StartupError
+
+logger = logging.getLogger("agentserver")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostParts:
+    """What a builder makes a host of."""
+
+    context: HostContext
+    pipeline: Pipeline
+    protocols: tuple[str, ...]
+    app: web.Application | None
+    on_startup: tuple[Hook, ...]
+    on_shutdown: tuple[Hook, ...]
+
+
+class Host:
+    """A host, ready to run.
+
+    ``run()`` is the whole life of a process. To run it inside a loop of your own, use it as an async
+    context manager: it listens inside the block and has drained when the block is left.
+    """
+
+    def __init__(self, parts: HostParts) -> None:
+        self._context = parts.context
+        self._pipeline = parts.pipeline
+        self._protocols = parts.protocols
+        self._app = parts.app
+        self._on_startup = parts.on_startup
+        self._on_shutdown = parts.on_shutdown
+        self._server: HostServer | None = None
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def lifetime(self) -> Lifetime:
+        """The life of the host, as requests see it."""
+        return self._context.lifetime
+
+    @property
+    def port(self) -> int:
+        """The TCP port that is listened on.
+
+        Raises:
+            RuntimeError: If the host does not run.
+        """
+        if self._listener is None or not self._listener.sockets:
+            raise RuntimeError("the host does not run: start() it first")
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; the second of them ends the process at once.
+
+        Exits with code 0 after a clean end, 1 or 2 with one line on standard error if it cannot start.
+        """
+        configure_logging(self._context.environment)
+        try:
+            run_in_fastest_loop(self._serve())
+        except StartupError as error:
+            exit_with(error)
+
+    async def start(self) -> None:
+        """Run the start-up hooks and listen.
+
+        Raises:
+            StartupError: If the port cannot be listened on.
+        """
+        options, environment = self._context.options, self._context.environment
+        self._server = HostServer(
+            self._pipeline,
+            cancel_on_disconnect=options.cancel_on_disconnect,
+            keepalive_timeout=options.keepalive_timeout,
+        )
+        if self._app is not None:
+            self._app.freeze()
+            await self._app.startup()
+        for hook in self._on_startup:
+            await hook()
+        port = environment.port if options.port is None else options.port
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(self._server, options.host, port, backlog=1024)
+        except OSError as error:
+            raise _cannot_listen(options.host, port, error) from None
+        logger.info(
+            "listening on port %d, serving %s; %s",
+            self.port,
+            ", ".join(self._protocols),
+            environment.describe(),
+        )
+
+    async def stop(self) -> None:
+        """End: readiness turns 503, the listener closes, requests in flight finish or are cancelled."""
+        options = self._context.options
+        self.lifetime.begin_shutdown()
+        if options.shutdown_delay:
+            await asyncio.sleep(options.shutdown_delay)
+        if self._listener is not None:
+            self._listener.close()
+        if self._server is not None:
+            self._server.pre_shutdown()
+            self.lifetime.begin_drain()
+            cancelled = await self.lifetime.drain(self._shutdown_timeout)
+            if cancelled:
+                logger.warning("%d requests were cancelled after the shutdown time-out", cancelled)
+            await self._server.shutdown(1.0)
+        await self._run_shutdown_hooks()
+
+    @property
+    def _shutdown_timeout(self) -> float:
+        timeout = self._context.options.shutdown_timeout
+        return self._context.environment.shutdown_timeout if timeout is None else timeout
+
+    async def _run_shutdown_hooks(self) -> None:
+        hooks = list(self._on_shutdown)
+        if self._app is not None:
+            hooks += [self._app.shutdown, self._app.cleanup]
+        for hook in hooks:
+            try:
+                await hook()
+            # One hook's failure must not keep the others from running, nor the exit code from being 0.
+            except Exception:
+                logger.exception("a shutdown hook failed")
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _serve(self) -> None:
+        stopped = asyncio.Event()
+        on_stop_signal(stopped)
+        async with self:
+            await stopped.wait()
+            logger.info("shutting down: %d requests in flight", self.lifetime.active)
+        logger.info("stopped")
+
+
+def _cannot_listen(host: str | None, port: int, error: OSError) -> StartupError:
+    where = f"{host or '*'}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return StartupError(f"port {port} is taken: stop the process that listens on it, or set PORT")
+    if error.errno == errno.EACCES:
+        return StartupError(f"may not listen on {where}: choose a PORT above 1023")
+    return StartupError(f"cannot listen on {where}: {error.strerror or error}")

@@ -1,0 +1,67 @@
+"""How a protocol plugs into a host, and a host into an application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from aiohttp import web
+
+from agentserver.core._pipeline import Pipeline
+from agentserver.core._routes import Route, RouteTable
+from agentserver.core.environment import FoundryEnvironment
+from agentserver.core.identity import segment
+from agentserver.core.lifetime import Lifetime
+from agentserver.core.options import AgentHostOptions
+
+Hook: TypeAlias = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class HostContext:
+    """What a protocol learns of the host it is served by."""
+
+    environment: FoundryEnvironment
+    options: AgentHostOptions
+    lifetime: Lifetime
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol that a host serves; registered with ``builder.register_protocol``.
+
+    Args:
+        name: Its name, unique on the host, as ``agent.yaml`` declares it.
+        segment: Its segment of ``x-platform-server``.
+        routes: Makes its routes; raises `StartupError` if it cannot serve.
+        on_stop: Frees what it holds, after the last request.
+    """
+
+    name: str
+    segment: str
+    routes: Callable[[HostContext], Iterable[Route]]
+    on_stop: Hook | None = None
+
+
+def make_pipeline(context: HostContext, routes: RouteTable, protocol_segments: Iterable[str]) -> Pipeline:
+    """The way of a request through a host of *context*, or through somebody's application."""
+    options, environment = context.options, context.environment
+    segments = [segment("agentserver-core"), *protocol_segments, *options.server_segments]
+    return Pipeline(
+        routes=routes,
+        lifetime=context.lifetime,
+        server="; ".join(segments),
+        max_body_size=options.max_body_size,
+        request_logging=options.request_logging,
+        sse_keepalive=environment.sse_keepalive_interval,
+    )
+
+
+def mount(
+    app: web.Application, table: RouteTable, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> None:
+    """Add every path of *table* to *app*, for all methods: which are allowed is for the table to say."""
+    for route in table.routes:
+        for path in (route.path, route.path + "/"):
+            app.router.add_route("*", path, handler)

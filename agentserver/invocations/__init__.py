@@ -1,0 +1,1 @@
+"""The ``invocations`` protocol: handlers, their context, and the server that calls them."""

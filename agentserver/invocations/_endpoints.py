@@ -1,0 +1,132 @@
+"""The endpoints of the ``invocations`` protocol: resolve ids, build the context, call the handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiohttp import web
+
+from agentserver.core._exchange import Exchange
+from agentserver.core._routes import Endpoint, Route
+from agentserver.core.protocol import HostContext
+from agentserver.invocations._activation import Activator
+from agentserver.invocations._definition import HandlerDefinition
+from agentserver.invocations._identity import first_valid
+from agentserver.invocations._results import stream, to_response
+from agentserver.invocations.context import InvocationContext
+from agentserver.wire import (
+    ASYNCAPI_JSON_ROUTE,
+    ASYNCAPI_YAML_ROUTE,
+    CANCEL_ROUTE,
+    INVOCATION_ID_HEADER,
+    INVOCATION_ROUTE,
+    INVOCATIONS_ROUTE,
+    OPENAPI_ROUTE,
+    SESSION_ID_HEADER,
+    SESSION_ID_QUERY,
+)
+
+_DOCUMENTS: Final = {
+    OPENAPI_ROUTE: ("get_openapi", "application/json"),
+    ASYNCAPI_JSON_ROUTE: ("get_asyncapi_json", "application/json"),
+    ASYNCAPI_YAML_ROUTE: ("get_asyncapi_yaml", "application/yaml"),
+}
+
+
+class Endpoints:
+    """Calls the handler for each route of the protocol.
+
+    Args:
+        definition: What the handler offers.
+        activator: Makes the handler object of a request.
+        host: The host that is served.
+    """
+
+    def __init__(self, definition: HandlerDefinition, activator: Activator, host: HostContext) -> None:
+        self._activator = activator
+        self._streaming = definition.streaming
+        self._session_id = host.environment.session_id
+        self._shutting_down = host.lifetime.shutting_down
+
+    def routes(self) -> list[Route]:
+        """The protocol's routes over HTTP; the documents stand before the path of an id."""
+        documents = [
+            Route(path, operation, {"GET": self._document(operation, content_type)})
+            for path, (operation, content_type) in _DOCUMENTS.items()
+        ]
+        return [
+            Route(INVOCATIONS_ROUTE, "invoke", {"POST": self.invoke}),
+            *documents,
+            Route(INVOCATION_ROUTE, "get_invocation", {"GET": self._by_id("get")}),
+            Route(CANCEL_ROUTE, "cancel_invocation", {"POST": self._by_id("cancel")}),
+        ]
+
+    async def invoke(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+        """Answer ``POST /invocations``."""
+        session_id = request.query.get(SESSION_ID_QUERY) if request.query_string else None
+        context = self._context(
+            request,
+            exchange,
+            invocation_id=first_valid(request.headers.get(INVOCATION_ID_HEADER)),
+            session_id=first_valid(session_id, self._session_id),
+        )
+        return await self._call(request, "handle", lambda handler: handler.handle(request, context))
+
+    def _by_id(self, operation: str) -> Endpoint:
+        async def endpoint(request: web.Request, exchange: Exchange) -> web.StreamResponse:
+            invocation_id = first_valid(exchange.parameter)
+            session_id = first_valid(self._session_id)
+            context = self._context(request, exchange, invocation_id=invocation_id, session_id=session_id)
+            return await self._call(
+                request,
+                operation,
+                lambda handler: getattr(handler, operation)(invocation_id, request, context),
+            )
+
+        return endpoint
+
+    def _document(self, operation: str, content_type: str) -> Endpoint:
+        async def endpoint(request: web.Request, exchange: Exchange) -> web.StreamResponse:
+            if self._session_id:
+                exchange.headers[SESSION_ID_HEADER] = self._session_id
+            return await self._call(
+                request, operation, lambda handler: getattr(handler, operation)(request), content_type
+            )
+
+        return endpoint
+
+    def _context(
+        self, request: web.Request, exchange: Exchange, *, invocation_id: str, session_id: str
+    ) -> InvocationContext:
+        exchange.headers = {INVOCATION_ID_HEADER: invocation_id, SESSION_ID_HEADER: session_id}
+        exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
+        return InvocationContext(
+            invocation_id=invocation_id,
+            session_id=session_id,
+            headers=request.headers,
+            query=request.query,
+            shutting_down=self._shutting_down,
+        )
+
+    async def _call(
+        self,
+        request: web.Request,
+        operation: str,
+        invoke: Callable[[Any], Any],
+        text_type: str = "text/plain; charset=utf-8",
+    ) -> web.StreamResponse:
+        async with self._activator.scope() as handler:
+            result = invoke(handler)
+            if operation in self._streaming:
+                return await stream(request, result)
+            response = await to_response(request, await result, text_type)
+            if self._activator.needs_scope and not response.prepared:
+                # Services of the request must live until its last byte has gone out.
+                await _send(request, response)
+            return response
+
+
+async def _send(request: web.Request, response: web.StreamResponse) -> None:
+    await response.prepare(request)
+    await response.write_eof()

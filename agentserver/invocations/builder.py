@@ -1,0 +1,65 @@
+"""The host and its builder as users know them: with the ``invocations`` protocol at hand."""
+
+from __future__ import annotations
+
+from typing_extensions import Self
+
+from agentserver.core._process import install_one_line_errors
+from agentserver.core._routes import Route
+from agentserver.core.builder import HostBuilder
+from agentserver.core.environment import FoundryEnvironment
+from agentserver.core.host import Host
+from agentserver.core.identity import segment
+from agentserver.core.protocol import HostContext, Protocol
+from agentserver.invocations._activation import HandlerSource, resolve
+from agentserver.invocations._endpoints import Endpoints
+from agentserver.wire import INVOCATIONS_PROTOCOL
+
+
+class AgentHostBuilder(HostBuilder):
+    """Collects what a host is made of; ``build()`` checks it and makes the host."""
+
+    def add_invocations(self, handler: HandlerSource) -> Self:
+        """Serve *handler*.
+
+        Args:
+            handler: A handler class (a new object for every request), an object (shared by all), or a
+                function that makes one for each request.
+
+        Raises:
+            StartupError: If the handler cannot serve.
+        """
+        definition, activator = resolve(handler)
+
+        def routes(host: HostContext) -> list[Route]:
+            return Endpoints(definition, activator, host).routes()
+
+        return self.register_protocol(
+            Protocol(INVOCATIONS_PROTOCOL, segment("agentserver-invocations"), routes)
+        )
+
+    def build(self) -> AgentHost:
+        """Check everything and make the host.
+
+        Raises:
+            StartupError: If the host could not serve as it is.
+        """
+        return AgentHost(self._parts())
+
+
+class AgentHost(Host):
+    """A host, ready to run; ``AgentHost.create_builder()`` is where it begins."""
+
+    @staticmethod
+    def create_builder(environment: FoundryEnvironment | None = None) -> AgentHostBuilder:
+        """Start building a host.
+
+        Args:
+            environment: Instead of the process's own.
+
+        Raises:
+            ConfigurationError: If an environment variable has a value that cannot be used. Uncaught, it
+                ends the process with one line instead of a traceback, as every `StartupError` does.
+        """
+        install_one_line_errors()
+        return AgentHostBuilder(FoundryEnvironment.read() if environment is None else environment)

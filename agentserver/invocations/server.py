@@ -1,0 +1,92 @@
+"""Three ways to serve a handler: in one line, on a builder, or inside an aiohttp application of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from agentserver.core._logging import configure_logging
+from agentserver.core._process import exit_with
+from agentserver.core._routes import RouteTable
+from agentserver.core.environment import FoundryEnvironment
+from agentserver.core.identity import segment
+from agentserver.core.lifetime import Lifetime
+from agentserver.core.options import AgentHostOptions
+from agentserver.core.protocol import HostContext, make_pipeline, mount
+from agentserver.errors import StartupError
+from agentserver.invocations._activation import HandlerSource, resolve
+from agentserver.invocations._endpoints import Endpoints
+from agentserver.invocations.builder import AgentHost, AgentHostBuilder
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvocationsServerOptions:
+    """The options of the ``invocations`` protocol."""
+
+
+class InvocationsServer:
+    """The shortest way from a handler to a server."""
+
+    @staticmethod
+    def run(handler: HandlerSource, *, configure: Callable[[AgentHostBuilder], object] | None = None) -> None:
+        """Serve *handler* until the process is told to stop.
+
+        Args:
+            handler: A handler class (a new object for every request), an object (shared by all), or a
+                function that makes one for each request.
+            configure: Called with the builder before the host is built.
+
+        Exits with code 0 after a clean end, 1 or 2 with one line on standard error if it cannot start.
+        """
+        try:
+            builder = AgentHost.create_builder()
+            configure_logging(builder.environment)
+            builder.add_invocations(handler)
+            if configure is not None:
+                configure(builder)
+            builder.build().run()
+        except StartupError as error:
+            exit_with(error)
+
+
+def map_invocations_server(
+    app: web.Application,
+    handler: HandlerSource,
+    *,
+    prefix: str = "",
+    options: AgentHostOptions | None = None,
+    environment: FoundryEnvironment | None = None,
+) -> None:
+    """Serve *handler* inside an aiohttp application of your own.
+
+    The application's own routes stay as they are. Its runner decides on ports, limits and signals:
+    ``web.run_app(app, handler_cancellation=True)`` has handlers cancelled when their client leaves.
+
+    Args:
+        app: The application, not yet started.
+        handler: A handler class, an object or a function, as for `InvocationsServer.run`.
+        prefix: A path before all routes, such as ``"/v1"``.
+        options: Of which the limits and the log line apply here.
+        environment: Instead of the process's own.
+
+    Raises:
+        StartupError: If the handler cannot serve or a variable has a value that cannot be used.
+    """
+    definition, activator = resolve(handler)
+    host = HostContext(
+        FoundryEnvironment.read() if environment is None else environment,
+        options or AgentHostOptions(),
+        Lifetime(),
+    )
+    table = RouteTable(Endpoints(definition, activator, host).routes(), prefix)
+    pipeline = make_pipeline(host, table, [segment("agentserver-invocations")])
+
+    async def shut_down(_app: web.Application) -> None:
+        host.lifetime.begin_shutdown()
+        host.lifetime.begin_drain()
+
+    mount(app, table, pipeline.run)
+    app.on_response_prepare.append(pipeline.prepare)
+    app.on_shutdown.append(shut_down)

@@ -1,0 +1,17 @@
+"""The shortest agent there is: it says back what it was told."""
+
+from aiohttp import web
+
+from agentserver import InvocationContext, InvocationHandler, InvocationsServer
+
+
+class EchoHandler(InvocationHandler):
+    """Echoes the request's body."""
+
+    async def handle(self, request: web.Request, context: InvocationContext) -> web.StreamResponse:
+        """Answer ``POST /invocations``."""
+        return web.Response(text=f"You said: {await request.text()}")
+
+
+if __name__ == "__main__":
+    InvocationsServer.run(EchoHandler)
