@@ -14,26 +14,31 @@
     InvocationsServer.run(EchoHandler)
 """
 
-from agentserver.core.environment import FoundryEnvironment
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from agentserver.core.identity import __version__
-from agentserver.core.options import AgentHostOptions
-from agentserver.errors import (
-    BadRequestError,
-    InvocationError,
-    NotFoundError,
-    PlatformError,
-    StartupError,
-    TooManyRequestsError,
-)
-from agentserver.invocations.builder import AgentHost, AgentHostBuilder
-from agentserver.invocations.context import InvocationContext, IsolationContext, PlatformContext
-from agentserver.invocations.events import ServerSentEvent
-from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
-from agentserver.invocations.server import (
-    InvocationsServer,
-    InvocationsServerOptions,
-    map_invocations_server,
-)
+
+if TYPE_CHECKING:
+    from agentserver.core.environment import FoundryEnvironment
+    from agentserver.core.options import AgentHostOptions
+    from agentserver.errors import (
+        BadRequestError,
+        InvocationError,
+        NotFoundError,
+        PlatformError,
+        StartupError,
+        TooManyRequestsError,
+    )
+    from agentserver.invocations.builder import AgentHost, AgentHostBuilder
+    from agentserver.invocations.context import InvocationContext, IsolationContext, PlatformContext
+    from agentserver.invocations.events import ServerSentEvent
+    from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
+    from agentserver.invocations.server import (
+        InvocationsServer,
+        InvocationsServerOptions,
+        map_invocations_server,
+    )
 
 __all__ = [
     "AgentHost",
@@ -57,3 +62,39 @@ __all__ = [
     "__version__",
     "map_invocations_server",
 ]
+
+# Loaded at the first use: the client, the command line and the frames do not pay for the server.
+_HOMES: Final[dict[str, str]] = {
+    "FoundryEnvironment": "agentserver.core.environment",
+    "AgentHostOptions": "agentserver.core.options",
+    "BadRequestError": "agentserver.errors",
+    "InvocationError": "agentserver.errors",
+    "NotFoundError": "agentserver.errors",
+    "PlatformError": "agentserver.errors",
+    "StartupError": "agentserver.errors",
+    "TooManyRequestsError": "agentserver.errors",
+    "AgentHost": "agentserver.invocations.builder",
+    "AgentHostBuilder": "agentserver.invocations.builder",
+    "InvocationContext": "agentserver.invocations.context",
+    "IsolationContext": "agentserver.invocations.context",
+    "PlatformContext": "agentserver.invocations.context",
+    "ServerSentEvent": "agentserver.invocations.events",
+    "InvocationHandler": "agentserver.invocations.handler",
+    "InvocationWebSocketHandler": "agentserver.invocations.handler",
+    "InvocationsServer": "agentserver.invocations.server",
+    "InvocationsServerOptions": "agentserver.invocations.server",
+    "map_invocations_server": "agentserver.invocations.server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'agentserver' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
