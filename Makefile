@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test style types check clean
+.PHONY: run test style types bench bench-quick check clean
 
 run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088
 	$(BIN)/python samples/01_getting_started/main.py
@@ -23,8 +23,14 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+bench:  ## some minutes: ours beside its peers on two quiet cores, into docs/performance.md
+	$(PYTHON) -m benchmarks --page
+
+bench-quick:  ## a minute: ours beside plain aiohttp
+	$(PYTHON) -m benchmarks --quick
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage dist build
+	rm -rf $(VENV) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,37 @@
+"""The AgentCore runtime of AWS, as its README starts it. It speaks JSON alone, on paths of its own."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bedrock_agentcore import BedrockAgentCoreApp
+from starlette.websockets import WebSocket
+
+EVENTS = int(os.environ["BENCH_EVENTS"])
+
+
+async def echo(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload
+
+
+async def events(payload: dict[str, Any]) -> AsyncIterator[dict[str, int]]:
+    for number in range(EVENTS):
+        yield {"token": number}
+
+
+async def websocket_echo(websocket: WebSocket, context: object) -> None:
+    await websocket.accept()
+    while (message := await websocket.receive())["type"] == "websocket.receive":
+        if message.get("text") is not None:
+            await websocket.send_text(message["text"])
+        else:
+            await websocket.send_bytes(message["bytes"])
+
+
+app = BedrockAgentCoreApp()
+if sys.argv[1] == "ws":
+    app.websocket(websocket_echo)
+else:
+    app.entrypoint({"http": echo, "sse": events}[sys.argv[1]])
+app.run(port=int(os.environ["PORT"]))
