@@ -5,21 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from agentserver.errors import HandlerError
+from agentserver.invocations._surface import Surface
 from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
-
-# Each operation's arguments after self, as a handler must accept them by position.
-OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
-    "handle": ("request", "context"),
-    "get": ("invocation_id", "request", "context"),
-    "cancel": ("invocation_id", "request", "context"),
-    "get_openapi": ("request",),
-    "get_asyncapi_json": ("request",),
-    "get_asyncapi_yaml": ("request",),
-}
-WEBSOCKET_OPERATION: Final = {"handle_websocket": ("websocket", "context")}
 
 
 @dataclass(frozen=True)
@@ -39,6 +29,11 @@ class HandlerDefinition:
         """Whether it serves ``invocations_ws``."""
         return issubclass(self.type, InvocationWebSocketHandler)
 
+    @property
+    def surface(self) -> Surface:
+        """What its base classes offer."""
+        return self.type._surface
+
 
 def define(handler: Any) -> HandlerDefinition:
     """Check a handler class.
@@ -49,32 +44,36 @@ def define(handler: Any) -> HandlerDefinition:
     if not inspect.isclass(handler) or not issubclass(handler, InvocationHandler):
         name: str = getattr(handler, "__name__", repr(handler))
         raise HandlerError(f"{name} is no handler: derive it from InvocationHandler")
+    surface = handler._surface
     missing = sorted(getattr(handler, "__abstractmethods__", ()))
     if missing:
-        signature = ", ".join(("self", *_operations(handler).get(missing[0], ())))
+        signature = ", ".join(("self", *surface.operations.get(missing[0], ())))
         raise HandlerError(
             f"{handler.__name__} does not say what to do: write 'async def {missing[0]}({signature})'"
         )
-    streaming = {
-        name for name, arguments in _operations(handler).items() if _streams(handler, name, arguments)
-    }
-    return HandlerDefinition(handler, frozenset(streaming))
+    handler._check()
+    streaming = frozenset(name for name in surface.operations if _streams(handler, name))
+    return HandlerDefinition(handler, streaming)
 
 
-def _operations(handler: type) -> dict[str, tuple[str, ...]]:
-    return OPERATIONS | WEBSOCKET_OPERATION if issubclass(handler, InvocationWebSocketHandler) else OPERATIONS
+def _is_ours(handler: type, name: str) -> bool:
+    # The classes that bring a surface are the framework's own, and so are the methods they define.
+    owner = next(base for base in handler.__mro__ if name in vars(base))
+    return "_surface" in vars(owner)
 
 
-def _streams(handler: type, name: str, arguments: tuple[str, ...]) -> bool:
-    method: Callable[..., Any] = getattr(handler, name)
-    if method in (getattr(InvocationHandler, name, None), getattr(InvocationWebSocketHandler, name, None)):
+def _streams(handler: type[InvocationHandler], name: str) -> bool:
+    if _is_ours(handler, name):
         return False
+    method: Callable[..., Any] = getattr(handler, name)
+    arguments = handler._surface.operations[name]
     should = f"write 'async def {name}({', '.join(('self', *arguments))})'"
     streams = inspect.isasyncgenfunction(method)
     if not streams and not inspect.iscoroutinefunction(method):
         raise HandlerError(f"{handler.__name__}.{name} is not async: {should}")
-    if streams and name in WEBSOCKET_OPERATION:
-        raise HandlerError(f"{handler.__name__}.{name} must not yield: {should} and send on the websocket")
+    if streams and name in handler._surface.single:
+        instead = handler._surface.single[name]
+        raise HandlerError(f"{handler.__name__}.{name} must not yield: {should} and {instead}")
     try:
         inspect.signature(method).bind(None, *arguments)
     except TypeError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -16,22 +16,13 @@ from agentserver.invocations._identity import first_valid
 from agentserver.invocations._results import stream, to_response
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import (
-    ASYNCAPI_JSON_ROUTE,
-    ASYNCAPI_YAML_ROUTE,
     CANCEL_ROUTE,
     INVOCATION_ID_HEADER,
     INVOCATION_ROUTE,
     INVOCATIONS_ROUTE,
-    OPENAPI_ROUTE,
     SESSION_ID_HEADER,
     SESSION_ID_QUERY,
 )
-
-_DOCUMENTS: Final = {
-    OPENAPI_ROUTE: ("get_openapi", "application/json"),
-    ASYNCAPI_JSON_ROUTE: ("get_asyncapi_json", "application/json"),
-    ASYNCAPI_YAML_ROUTE: ("get_asyncapi_yaml", "application/yaml"),
-}
 
 
 class Endpoints:
@@ -46,6 +37,7 @@ class Endpoints:
     def __init__(self, definition: HandlerDefinition, activator: Activator, host: HostContext) -> None:
         self._activator = activator
         self._streaming = definition.streaming
+        self._documents = definition.surface.documents
         self._session_id = host.environment.session_id
         self._shutting_down = host.lifetime.shutting_down
 
@@ -53,7 +45,7 @@ class Endpoints:
         """The protocol's routes over HTTP; the documents stand before the path of an id."""
         documents = [
             Route(path, operation, {"GET": self._document(operation, content_type)})
-            for path, (operation, content_type) in _DOCUMENTS.items()
+            for path, (operation, content_type) in self._documents.items()
         ]
         return [
             Route(INVOCATIONS_ROUTE, "invoke", {"POST": self.invoke}),

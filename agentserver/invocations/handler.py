@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from aiohttp import web
 
 from agentserver.errors import NotFoundError
+from agentserver.invocations._surface import HTTP, WEBSOCKET, Surface
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorSource
 
@@ -39,6 +40,13 @@ class InvocationHandler(ABC):
     stream, the connection is cut instead. A client that leaves cancels the running method
     (``asyncio.CancelledError``), as the end of the server's shutdown time-out does.
     """
+
+    _surface: ClassVar[Surface] = HTTP
+
+    @classmethod
+    def _check(cls) -> None:
+        """Raise `HandlerError` if an option of the class is wrong; called when the class is registered."""
+        return
 
     @abstractmethod
     def handle(self, request: web.Request, context: InvocationContext) -> Operation:
@@ -72,6 +80,8 @@ class InvocationHandler(ABC):
 
 class InvocationWebSocketHandler(InvocationHandler):
     """Serves ``invocations_ws`` as well; `handle` answers 404 until it is overridden."""
+
+    _surface: ClassVar[Surface] = HTTP | WEBSOCKET
 
     def handle(self, request: web.Request, context: InvocationContext) -> Operation:
         """Answer ``POST /invocations``; 404 unless overridden."""
