@@ -8,6 +8,7 @@
         print((await client.invoke("hello")).text)
 """
 
+from agentserver.client.actions import ActionResult, ActionsConnection, ActionStream
 from agentserver.client.answers import Answer, Stream
 from agentserver.client.client import InvocationsClient
 from agentserver.client.credentials import Token
@@ -30,6 +31,9 @@ from agentserver.client.websocket import Connection
 __all__ = [
     "NO_RETRY",
     "ActionError",
+    "ActionResult",
+    "ActionStream",
+    "ActionsConnection",
     "Answer",
     "AnswerError",
     "ClientError",

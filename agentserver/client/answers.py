@@ -31,6 +31,7 @@ from agentserver.wire import (
 
 __all__ = ["Answer", "Stream", "error_from", "ids_of", "retry_after"]
 
+_RUNNING = frozenset({"accepted", "in_progress", "pending", "queued", "running", "started", "working"})
 _ERROR_BODY_LIMIT = 65_536
 
 
@@ -72,6 +73,17 @@ class Answer:
     def retry_after(self) -> float | None:
         """Seconds the server asked to wait before the next ``get``; None when it did not ask."""
         return retry_after(self.headers)
+
+    @property
+    def running(self) -> bool:
+        """Whether the invocation goes on: status 202, or a JSON member ``status`` such as ``running``."""
+        if self.status == 202:
+            return True
+        try:
+            state: Any = json.loads(self.body)
+            return str(state["status"]).lower() in _RUNNING
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return False
 
     def json(self) -> Any:
         """The body, read as JSON.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any
 
 from typing_extensions import Self
 from yarl import URL
 
 from agentserver.client import endpoint as endpoints
+from agentserver.client.actions import ActionsConnection
 from agentserver.client.answers import Answer, Stream
+from agentserver.client.bodies import Body, encode
 from agentserver.client.credentials import Credential
 from agentserver.client.endpoint import DEFAULT_URL, Endpoint, check_id
 from agentserver.client.errors import ClientError, DeadlineError
@@ -23,12 +23,8 @@ from agentserver.client.transport import Call, Socket, Transport
 from agentserver.client.websocket import Connection
 from agentserver.wire import CLIENT_HEADER_PREFIX, INVOCATION_ID_HEADER
 
-__all__ = ["Body", "InvocationsClient"]
+__all__ = ["InvocationsClient"]
 
-Body = Any
-"""``str`` is sent as text, ``bytes`` as they are, None as no body, anything else as JSON."""
-
-_RUNNING = frozenset({"accepted", "in_progress", "pending", "queued", "running", "started", "working"})
 _POLL_SECONDS = 1.0
 
 
@@ -247,8 +243,7 @@ class InvocationsClient:
 
         Args:
             invocation_id: The invocation.
-            done: Says whether an answer is the last. By default one is that has neither the status 202 nor a
-                JSON member ``status`` such as ``running``, ``queued`` or ``in_progress``.
+            done: Says whether an answer is the last; None takes :attr:`Answer.running`'s word.
             interval: Seconds between two questions, when the server's ``Retry-After`` does not say.
             timeout: Seconds until the invocation must be done.
 
@@ -256,11 +251,10 @@ class InvocationsClient:
             DeadlineError: If it is not done by then. It runs on.
             ResponseError: If the agent answers with an error.
         """
-        is_done = done or _is_done
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
             answer = await self.get(invocation_id)
-            if is_done(answer):
+            if done(answer) if done is not None else not answer.running:
                 return answer
             pause = interval if answer.retry_after is None else answer.retry_after
             if asyncio.get_running_loop().time() + pause > deadline:
@@ -317,9 +311,49 @@ class InvocationsClient:
             ResponseError: On entering, if the server refuses: 404 when it serves no WebSocket.
             UnreachableError: On entering, if there is no server.
         """
+        return self._connection(
+            query=query,
+            headers=headers,
+            heartbeat=heartbeat,
+            max_message_size=max_message_size,
+            reconnect=reconnect,
+            on_reconnect=on_reconnect,
+        )
 
+    def actions(
+        self, *, heartbeat: float | None = 30.0, max_message_size: int = 16 * 1024 * 1024
+    ) -> ActionsConnection:
+        """A connection that speaks the action protocol: many invocations at once, streams among them.
+
+        .. code-block:: python
+
+            async with client.actions() as actions:
+                first, second = await asyncio.gather(actions.invoke({"n": 1}), actions.invoke({"n": 2}))
+
+        Args:
+            heartbeat: As for :meth:`connect`.
+            max_message_size: As for :meth:`connect`.
+
+        Raises:
+            ResponseError: On entering, if the server refuses: 404 when it does not speak actions.
+            UnreachableError: On entering, if there is no server.
+        """
+        connection = self._connection(actions=True, heartbeat=heartbeat, max_message_size=max_message_size)
+        return ActionsConnection(connection, self.session_id, self._transport.timeouts.answer)
+
+    def _connection(
+        self,
+        *,
+        heartbeat: float | None,
+        max_message_size: int,
+        actions: bool = False,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        reconnect: Retry | None = None,
+        on_reconnect: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> Connection:
         async def open_socket(session_id: str | None) -> Socket:
-            url = self._transport.endpoint.connect(session_id).update_query(query or {})
+            url = self._transport.endpoint.connect(session_id, actions=actions).update_query(query or {})
             return await self._transport.websocket(
                 url, headers or {}, heartbeat=heartbeat, max_message_size=max_message_size
             )
@@ -337,7 +371,7 @@ class InvocationsClient:
         timeout: float | None,
     ) -> Call:
         chosen = str(uuid.uuid4()) if invocation_id is None else check_id("invocation_id", invocation_id)
-        data, media_type = _encode(body)
+        data, media_type = encode(body)
         outgoing = {INVOCATION_ID_HEADER: chosen, **(headers or {})}
         if content_type or media_type:
             outgoing["Content-Type"] = content_type or media_type
@@ -345,33 +379,8 @@ class InvocationsClient:
         return Call("POST", url, chosen, self.session_id, outgoing, data, timeout)
 
 
-def _encode(body: Body) -> tuple[bytes | None, str]:
-    if body is None:
-        return None, ""
-    if isinstance(body, str):
-        return body.encode(), "text/plain; charset=utf-8"
-    if isinstance(body, (bytes, bytearray)):
-        return bytes(body), "application/octet-stream"
-    try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode(), "application/json"
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the body cannot be sent as JSON: {error}") from None
-
-
 def _client_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     return {
         name if name.lower().startswith(CLIENT_HEADER_PREFIX) else CLIENT_HEADER_PREFIX + name: value
         for name, value in (headers or {}).items()
     }
-
-
-def _is_done(answer: Answer) -> bool:
-    if answer.status == 202:
-        return False
-    if answer.content_type != "application/json":
-        return True
-    try:
-        state = answer.json()
-    except ClientError:
-        return True
-    return not (isinstance(state, dict) and str(state.get("status")).lower() in _RUNNING)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # JSON of any shape

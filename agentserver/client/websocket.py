@@ -54,6 +54,7 @@ class Connection:
         self._pings: dict[bytes, asyncio.Future[float]] = {}
         self._receiving: asyncio.Task[str | bytes] | None = None
         self._closed_by_us = False
+        self._close_done = asyncio.Event()
         self.session_id = session_id
         self.close_code: int | None = None
         self.close_reason = ""
@@ -109,6 +110,8 @@ class Connection:
         if not self._receiving.done():
             raise DeadlineError(f"no message came within {timeout:g} s", session_id=self.session_id)
         received, self._receiving = self._receiving, None
+        if received.cancelled():
+            raise self._closed()
         return received.result()
 
     async def receive_json(self, timeout: float | None = None) -> Any:
@@ -141,12 +144,15 @@ class Connection:
         """Close with *code* and *reason* (at most 123 bytes of UTF-8), and wait for the peer's part."""
         self._closed_by_us = True
         socket = self._socket
-        if socket is not None and not socket.closed:
-            await socket.close(code=code, message=reason.encode()[:123])
-            self.close_code = self.close_code or socket.close_code
-        if self._receiving is not None:
-            self._receiving.cancel()
-            await asyncio.gather(self._receiving, return_exceptions=True)
+        try:
+            if socket is not None and not socket.closed:
+                await socket.close(code=code, message=reason.encode()[:123])
+                self.close_code = self.close_code or socket.close_code
+        finally:
+            self._close_done.set()
+            if self._receiving is not None:
+                self._receiving.cancel()
+                await asyncio.gather(self._receiving, return_exceptions=True)
 
     async def _messages(self) -> AsyncIterator[str | bytes]:
         try:
@@ -179,13 +185,16 @@ class Connection:
             self.close_code, self.close_reason = message.data, message.extra or ""
             # 1005 stands for a close frame without a code, and is never sent (RFC 6455, section 7.4.1).
             await socket.close(code=CloseCode.NORMAL if message.data in {0, 1005} else message.data)
-        elif self.close_code is None or not self._closed_by_us:
+        elif not self._closed_by_us:
             self.close_code = socket.close_code or CloseCode.ABNORMAL
             self.close_reason = ""
             await socket.close()
 
     async def _usable(self) -> Socket:
         """Return the open socket, a new one if the last broke and resuming was asked for."""
+        if self._closed_by_us:
+            await self._close_done.wait()
+            raise self._closed()
         while self._socket is None or self._socket.closed:
             retry = self._reconnect
             # A callback of the resumption that finds the new socket broken too must not wait for itself.
@@ -197,7 +206,7 @@ class Connection:
         return self._socket
 
     def _resumable(self) -> bool:
-        return not self._closed_by_us and (self.close_code is None or self.close_code in _RESUMABLE)
+        return self.close_code is None or self.close_code in _RESUMABLE
 
     async def _resume(self, retry: Retry) -> None:
         self._resuming = asyncio.current_task()
@@ -228,16 +237,20 @@ class Connection:
         return True
 
     async def _open_again(self) -> None:
-        await self._open()
+        socket = await self._open()
+        if self._closed_by_us:  # while we were connecting
+            await socket.close()
+            raise self._closed()
         if self._on_reconnect is not None:
             await self._on_reconnect(self)
 
-    async def _open(self) -> None:
-        self._socket = await self._opener(self.session_id)
+    async def _open(self) -> Socket:
+        socket = self._socket = await self._opener(self.session_id)
         self.close_code, self.close_reason = None, ""
         # aiohttp shows the headers of the 101 nowhere else.
-        response = self._socket._response
+        response = socket._response
         self.session_id = response.headers.get(SESSION_ID_HEADER, self.session_id)
+        return socket
 
     def _closed(self) -> ConnectionClosedError:
         code = self.close_code or (self._socket.close_code if self._socket is not None else None)

@@ -311,3 +311,13 @@ async def test_a_server_that_stays_away_ends_the_attempts_with_unreachable() -> 
             await runner.cleanup()
             with pytest.raises(UnreachableError):
                 await connection.receive(5)
+
+
+async def test_closing_while_another_task_receives_gives_it_the_code_that_was_exchanged(serve: Start) -> None:
+    async with InvocationsClient(await serve(echo)) as client, client.connect() as connection:
+        receiving = asyncio.create_task(connection.receive())
+        await asyncio.sleep(0)
+        await connection.close(4003)
+        with pytest.raises(ConnectionClosedError) as caught:
+            await receiving
+    assert caught.value.code == connection.close_code == 1000, "what aiohttp's server answers to any code"

@@ -1,0 +1,29 @@
+"""What may be sent as the body of an invocation. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeAlias
+
+__all__ = ["Body", "encode"]
+
+Body: TypeAlias = Any
+"""``str`` is sent as text, ``bytes`` as they are, None as no body, anything else as JSON."""
+
+
+def encode(body: Body) -> tuple[bytes | None, str]:
+    """Return the bytes of *body* and their media type, empty for no body.
+
+    Raises:
+        ValueError: If it is no JSON either.
+    """
+    if body is None:
+        return None, ""
+    if isinstance(body, str):
+        return body.encode(), "text/plain; charset=utf-8"
+    if isinstance(body, (bytes, bytearray)):
+        return bytes(body), "application/octet-stream"
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode(), "application/json"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the body cannot be sent as JSON: {error}") from None
