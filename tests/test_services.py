@@ -870,9 +870,24 @@ async def test_a_ready_handler_is_shared_and_never_closed() -> None:
 async def test_a_handler_registered_as_singleton_is_made_once() -> None:
     provider = ServiceCollection().add_singleton(PlainHandler).build()
     activator = provider.activator(PlainHandler)
+    assert activator.needs_scope
     async with activator.scope() as one, activator.scope() as other:
         assert one is other
     await provider.aclose()
+
+
+async def test_a_handler_that_asks_for_nothing_but_has_something_to_close_is_closed() -> None:
+    closed: list[object] = []
+
+    class Handler:
+        async def aclose(self) -> None:
+            closed.append(self)
+
+    activator = ServiceCollection().build().activator(Handler)
+    assert activator.needs_scope
+    async with activator.scope() as handler:
+        assert closed == []
+    assert closed == [handler]
 
 
 async def generates_handler(store: TicketStore) -> AsyncIterator[SupportHandler]:
