@@ -1,0 +1,170 @@
+"""Run the steps of one case against one server."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentserver.conformance.expectation import differs
+from agentserver.conformance.http_client import Connection, ask, exchange
+from agentserver.conformance.observation import Answer, Observation, close_event_lines, json_body
+from agentserver.conformance.requirement import Case, Step
+from agentserver.conformance.server import Server
+from agentserver.conformance.websocket_client import converse
+from agentserver.wire import READINESS_ROUTE
+
+_EVENTS_WITHIN_S = 3.0
+
+
+@dataclass
+class _Run:
+    """What the steps of one case share."""
+
+    server: Server
+    begun: float = field(default_factory=time.monotonic)
+    results: list[Answer] = field(default_factory=list[Answer])
+    background: list[tuple[threading.Thread, Answer]] = field(
+        default_factory=list[tuple[threading.Thread, Answer]]
+    )
+
+
+def run_case(server: Server, case: Case) -> Observation:
+    """Run *case* and report what came back; the server's output only as far as the case caused it."""
+    before = 0 if case.fresh or not case.starts else len(server.output() or "")
+    run = _Run(server)
+    for step in case.steps:
+        kind = next((name for name in _KINDS if name in step), "method")
+        _KINDS.get(kind, _http)(run, step)
+    _join(run, {})
+    printed = _settled_output(run, before, case)
+    events = None if printed is None else close_event_lines(printed)
+    return Observation(case.id, run.results, events, printed)
+
+
+def _settled_output(run: _Run, before: int, case: Case) -> str | None:
+    """The output of the case, once every connection that was opened has its close event."""
+    printed = run.server.output()
+    if printed is None:
+        return None
+    opened = sum(answer.get("status") == 101 for answer in run.results)
+    deadline = time.monotonic() + (_EVENTS_WITHIN_S if opened else 0)
+    while len(close_event_lines(printed[before:])) < opened and time.monotonic() < deadline:
+        time.sleep(0.02)
+        printed = run.server.output() or ""
+    if case.starts and run.server.wait(0) is None:
+        # One more answered request: lines of the case that come late, such as a second close event, are in.
+        exchange(run.server.host, run.server.port, {"method": "GET", "path": READINESS_ROUTE, "timeout_s": 2})
+        printed = run.server.output() or ""
+    return printed[before:]
+
+
+def _http(run: _Run, step: Step) -> None:
+    answer = _until(lambda: exchange(run.server.host, run.server.port, step), step)
+    run.results.append({**answer, "done_ms": _elapsed_ms(run)} if run.background else answer)
+
+
+def _elapsed_ms(run: _Run) -> int:
+    return round((time.monotonic() - run.begun) * 1000)
+
+
+def _until(attempt: Callable[[], Answer], step: Mapping[str, Any]) -> Answer:
+    """Repeat *attempt* until its answer matches ``until`` or ``within_s`` (3) is over."""
+    deadline = time.monotonic() + float(step.get("within_s", 3))
+    answer = attempt()
+    while "until" in step and time.monotonic() < deadline:
+        if differs(step["until"], {**answer, "json": json_body(answer)}, "") is None:
+            break
+        time.sleep(0.05)
+        answer = attempt()
+    return answer
+
+
+def _websocket(run: _Run, step: Step) -> None:
+    run.results.append(converse(run.server.host, run.server.port, step["ws"]))
+
+
+def _one_connection(run: _Run, step: Step) -> None:
+    """Several requests on one connection, one after the other."""
+    with Connection(run.server.host, run.server.port) as connection:
+        run.results.extend(ask(connection, request) for request in step["one_connection"])
+
+
+def _pipeline(run: _Run, step: Step) -> None:
+    """Several raw requests in one write, their answers in order."""
+    requests: list[str] = step["pipeline"]
+    with Connection(run.server.host, run.server.port) as connection:
+        run.results.append(ask(connection, {"raw_request": "".join(requests)}))
+        run.results.extend(ask(connection, {"raw_request": "", "method": "GET"}) for _ in requests[1:])
+
+
+def _background(run: _Run, step: Step) -> None:
+    """Start a step and go on; its answer takes this place in the results."""
+    inner = _Run(run.server)
+    place: Answer = {}
+    run.results.append(place)
+
+    def work() -> None:
+        kind = next((name for name in _KINDS if name in step["background"]), "method")
+        _KINDS.get(kind, _http)(inner, step["background"])
+        place.update(inner.results[-1], done_ms=_elapsed_ms(run))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    run.background.append((thread, place))
+
+
+def _join(run: _Run, step: Step) -> None:
+    del step
+    for thread, place in run.background:
+        thread.join(60)
+        if thread.is_alive():
+            place["error"] = "no end within 60 s"
+    run.background.clear()
+
+
+def _signal(run: _Run, step: Step) -> None:
+    run.server.signal(getattr(signal, step["signal"]))
+
+
+def _exit(run: _Run, step: Step) -> None:
+    """Wait for the process to end, at most the given seconds."""
+    begun = time.monotonic()
+    exit_code = run.server.wait(float(step["exit"]))
+    answer: Answer = {"exit_code": exit_code, "seconds": round(time.monotonic() - begun, 3)}
+    run.results.append({**answer, "output": (run.server.output() or "").strip()})
+
+
+def _connect(run: _Run, step: Step) -> None:
+    """Whether the server takes a new connection at this address and answers on it."""
+    request = {"method": "GET", "path": READINESS_ROUTE, "timeout_s": 2}
+    run.results.append(_until(lambda: exchange(step["connect"], run.server.port, request), step))
+
+
+def _wait(run: _Run, step: Step) -> None:
+    del run
+    time.sleep(step["wait_ms"] / 1000)
+
+
+def _wait_output(run: _Run, step: Step) -> None:
+    """Wait until the server has printed the given text, at most three seconds."""
+    deadline = time.monotonic() + 3
+    while step["wait_output"] not in (run.server.output() or "") and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+_KINDS: dict[str, Callable[[_Run, Step], None]] = {
+    "ws": _websocket,
+    "one_connection": _one_connection,
+    "pipeline": _pipeline,
+    "background": _background,
+    "join": _join,
+    "signal": _signal,
+    "exit": _exit,
+    "connect": _connect,
+    "wait_ms": _wait,
+    "wait_output": _wait_output,
+}
