@@ -80,7 +80,8 @@ def close_event_lines(output: str) -> list[str]:
 
 def parse_close_event(line: str) -> dict[str, str]:
     """The ``name=value`` pairs of a close-event *line*; ``code``, one peer's name, is ``close_code``."""
-    fields = {name.rsplit(".", 1)[-1]: value for name, value in _FIELD.findall(line)}
+    found = _FIELD.findall(line.replace(".error.code=", ".error_code="))
+    fields = {name.rsplit(".", 1)[-1]: value for name, value in found}
     if "code" in fields:
         fields["close_code"] = fields.pop("code")
     return fields

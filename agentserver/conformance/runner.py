@@ -11,7 +11,7 @@ from agentserver.conformance.http_client import exchange
 from agentserver.conformance.judge import Outcome, Verdict, judge_all
 from agentserver.conformance.observation import Observation, json_body
 from agentserver.conformance.requirement import Case, Requirement
-from agentserver.conformance.server import Launcher, Server, StartError, wait_until_ready
+from agentserver.conformance.server import Launcher, NotSupportedError, Server, StartError, wait_until_ready
 from agentserver.conformance.steps import run_case
 from agentserver.wire import INVOCATIONS_ROUTE, READINESS_ROUTE, SERVER_HEADER
 
@@ -57,6 +57,8 @@ def run_launched(
             progress(_describe(members[0]))
         try:
             run.seen.update(_run_group(launcher, members, run))
+        except NotSupportedError as error:
+            run.left_out.update({case.id: f"{_describe(case)}: {error}" for case in members})
         except StartError as error:
             run.seen.update(
                 {case.id: Observation(case.id, [{"error": str(error)}], [], "") for case in members}

@@ -18,11 +18,16 @@ from agentserver.wire import PORT_VARIABLE, READINESS_ROUTE
 
 HANDLER_VARIABLE = "PARITY_HANDLER"
 READY_WITHIN_S = 60.0
+NOT_SUPPORTED = 64
 _FOREIGN = ("FOUNDRY_", "WS_", "SSE_", "OTEL_", "AGENTSERVER_", "APPLICATIONINSIGHTS_", "PARITY_")
 
 
 class StartError(Exception):
     """A server could not be started or did not become ready; the message is for who ran the kit."""
+
+
+class NotSupportedError(StartError):
+    """The reference agent says, by exit code 64, that its library has no such handler or setting."""
 
 
 class Server(Protocol):
@@ -157,6 +162,8 @@ def wait_until_ready(server: Server, seconds: float = READY_WITHIN_S) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         exit_code = server.wait(0)
+        if exit_code == NOT_SUPPORTED:
+            raise NotSupportedError("the reference agent says that its library has no such thing")
         if exit_code is not None:
             raise StartError(
                 f"the server ended with exit code {exit_code} before it was ready{_tail(server)}"
@@ -167,7 +174,10 @@ def wait_until_ready(server: Server, seconds: float = READY_WITHIN_S) -> None:
         if "status" in answer:
             return
         time.sleep(0.03)
-    raise StartError(f"the server did not answer {READINESS_ROUTE} within {seconds:.0f} s{_tail(server)}")
+    raise StartError(
+        f"nothing answers {READINESS_ROUTE} at {server.host}:{server.port} within {seconds:.0f} s"
+        f"{_tail(server)}"
+    )
 
 
 def free_port() -> int:
