@@ -11,7 +11,7 @@ run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088
 test: $(VENV)/.test  ## set up and run lint, types and every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy && for sample in samples/*/; do $(BIN)/mypy $$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
@@ -20,7 +20,7 @@ style: $(VENV)/.test  ## format and mend what a tool can mend
 	$(BIN)/ruff check --fix .
 
 types: $(VENV)/.test
-	$(BIN)/mypy
+	$(BIN)/mypy && for sample in samples/*/; do $(BIN)/mypy $$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench:  ## some minutes: ours beside its peers on two quiet cores, into docs/performance.md

@@ -68,9 +68,15 @@ class ServerProcess:
 
 @asynccontextmanager
 async def running(
-    *arguments: str | Path, environment: Mapping[str, str] | None = None, port: int | None = None
+    *arguments: str | Path,
+    environment: Mapping[str, str] | None = None,
+    port: int | None = None,
+    wait: bool = True,
 ) -> AsyncGenerator[ServerProcess, None]:
-    """Run ``python ARGUMENTS`` until it listens; it is killed at the end of the block if it still lives."""
+    """Run ``python ARGUMENTS`` until it listens or ends; it is killed at the end of the block if it lives.
+
+    With *wait* off the block begins at once.
+    """
     number = free_port() if port is None else port
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -81,10 +87,10 @@ async def running(
     )
     server = ServerProcess(process, [])
     server.url = f"http://127.0.0.1:{number}"
-    listening = asyncio.Event()
-    reading = asyncio.create_task(_read_log(server, listening))
+    reading = asyncio.create_task(_read_log(server))
     try:
-        await asyncio.wait_for(listening.wait(), DEADLINE)
+        if wait:
+            await asyncio.wait_for(_until_it_listens(process, number), DEADLINE)
         yield server
     finally:
         if process.returncode is None:
@@ -93,13 +99,21 @@ async def running(
         await reading
 
 
-async def _read_log(server: ServerProcess, listening: asyncio.Event) -> None:
+async def _until_it_listens(process: asyncio.subprocess.Process, port: int) -> None:
+    while process.returncode is None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
+
+
+async def _read_log(server: ServerProcess) -> None:
     assert server.process.stderr is not None
     async for line in server.process.stderr:
         server.log.append(line.decode())
-        if b"listening on port" in line:
-            listening.set()
-    listening.set()
 
 
 def free_port() -> int:

@@ -16,6 +16,7 @@ from agentserver.core.host import Host, HostParts
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.options import AgentHostOptions
 from agentserver.core.protocol import Hook, HostContext, Protocol, make_pipeline, mount
+from agentserver.core.services import ServiceCollection
 from agentserver.errors import ConfigurationError
 
 
@@ -36,6 +37,14 @@ class HostBuilder:
         self._on_startup: list[Hook] = []
         self._on_shutdown: list[Hook] = []
         self._app: web.Application | None = None
+        self._services: ServiceCollection | None = None
+
+    @property
+    def services(self) -> ServiceCollection:
+        """What handlers are given as constructor arguments, by type."""
+        if self._services is None:
+            self._services = ServiceCollection()
+        return self._services
 
     @property
     def app(self) -> web.Application:
@@ -111,7 +120,8 @@ class HostBuilder:
         if not self._protocols:
             raise ConfigurationError("the host serves no protocol: call add_invocations(MyHandler) first")
         lifetime = Lifetime()
-        context = HostContext(self.environment, self.options, lifetime)
+        provider = None if self._services is None else self._services.build()
+        context = HostContext(self.environment, self.options, lifetime, provider)
         routes = [readiness_route(self.health, lifetime)]
         for protocol in self._protocols:
             routes.extend(protocol.routes(context))
@@ -120,6 +130,8 @@ class HostBuilder:
             mount(self._app, pipeline.routes, pipeline.dispatch)
             pipeline.fallback = self._app._handle
         on_stop = [protocol.on_stop for protocol in self._protocols if protocol.on_stop is not None]
+        if provider is not None:
+            on_stop.append(provider.aclose)
         return HostParts(
             context=context,
             pipeline=pipeline,

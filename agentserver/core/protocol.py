@@ -14,17 +14,26 @@ from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.identity import segment
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.options import AgentHostOptions
+from agentserver.core.services import ServiceProvider
 
 Hook: TypeAlias = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True)
 class HostContext:
-    """What a protocol learns of the host it is served by."""
+    """What a protocol learns of the host it is served by.
+
+    Args:
+        environment: What the platform says.
+        options: How the host behaves.
+        lifetime: The life of the process.
+        provider: Makes what handlers ask for; ``None`` if no service was registered.
+    """
 
     environment: FoundryEnvironment
     options: AgentHostOptions
     lifetime: Lifetime
+    provider: ServiceProvider | None = None
 
 
 @dataclass(frozen=True)

@@ -162,13 +162,10 @@ class Activator(Generic[HandlerT]):
         needs_scope: Whether the handler must come from :meth:`scope`, because making it may wait, or because
             something is to be closed after the request.
         handler_type: The handler's class; ``None`` for a factory whose result is not annotated.
-        create: Makes a handler at once; only if ``needs_scope`` is false. For a class that asks for nothing
-            it is the class itself.
     """
 
     needs_scope: bool
     handler_type: type[HandlerT] | None
-    create: Callable[[], HandlerT]
 
     def __init__(self, plan: Plan, singletons: Singletons, handler_type: type[HandlerT] | None) -> None:
         self._plan = plan
@@ -176,7 +173,12 @@ class Activator(Generic[HandlerT]):
         at_once = _made_at_once(plan)
         self.needs_scope = at_once is None
         self.handler_type = handler_type
-        self.create = at_once or self._refuse
+        self._create = at_once or self._refuse
+
+    @property
+    def create(self) -> Callable[[], HandlerT]:
+        """Makes a handler at once, the class itself where it asks for nothing; not with ``needs_scope``."""
+        return self._create
 
     def scope(self) -> AbstractAsyncContextManager[HandlerT]:
         """Open the scope of one request: ``async with activator.scope() as handler``.

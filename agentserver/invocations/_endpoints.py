@@ -108,17 +108,18 @@ class Endpoints:
         invoke: Callable[[Any], Any],
         text_type: str = "text/plain; charset=utf-8",
     ) -> web.StreamResponse:
+        streams = operation in self._streaming
+        if not self._activator.needs_scope:
+            return await _respond(request, invoke(self._activator.create()), text_type, streams=streams)
         async with self._activator.scope() as handler:
-            result = invoke(handler)
-            if operation in self._streaming:
-                return await stream(request, result)
-            response = await to_response(request, await result, text_type)
-            if self._activator.needs_scope and not response.prepared:
-                # Services of the request must live until its last byte has gone out.
-                await _send(request, response)
+            response = await _respond(request, invoke(handler), text_type, streams=streams)
+            # Services of the request must live until its last byte has gone out.
+            await response.prepare(request)
+            await response.write_eof()
             return response
 
 
-async def _send(request: web.Request, response: web.StreamResponse) -> None:
-    await response.prepare(request)
-    await response.write_eof()
+async def _respond(request: web.Request, result: Any, text_type: str, *, streams: bool) -> web.StreamResponse:
+    if streams:
+        return await stream(request, result)
+    return await to_response(request, await result, text_type)

@@ -11,7 +11,7 @@ from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.host import Host
 from agentserver.core.identity import segment
 from agentserver.core.protocol import HostContext, Protocol
-from agentserver.invocations._activation import HandlerSource, resolve
+from agentserver.invocations._activation import HandlerSource, activator, definition
 from agentserver.invocations._endpoints import Endpoints
 from agentserver.wire import INVOCATIONS_PROTOCOL
 
@@ -29,10 +29,10 @@ class AgentHostBuilder(HostBuilder):
         Raises:
             StartupError: If the handler cannot serve.
         """
-        definition, activator = resolve(handler)
+        offered = definition(handler)
 
         def routes(host: HostContext) -> list[Route]:
-            return Endpoints(definition, activator, host).routes()
+            return Endpoints(offered, activator(handler, host.provider), host).routes()
 
         return self.register_protocol(
             Protocol(INVOCATIONS_PROTOCOL, segment("agentserver-invocations"), routes)

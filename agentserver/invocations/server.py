@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from agentserver.core._health import HealthChecks, readiness_route
 from agentserver.core._logging import configure_logging
 from agentserver.core._process import exit_with
 from agentserver.core._routes import RouteTable
@@ -15,8 +16,9 @@ from agentserver.core.identity import segment
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.options import AgentHostOptions
 from agentserver.core.protocol import HostContext, make_pipeline, mount
+from agentserver.core.services import ServiceCollection
 from agentserver.errors import StartupError
-from agentserver.invocations._activation import HandlerSource, resolve
+from agentserver.invocations._activation import HandlerSource, activator, definition
 from agentserver.invocations._endpoints import Endpoints
 from agentserver.invocations.builder import AgentHost, AgentHostBuilder
 
@@ -58,6 +60,8 @@ def map_invocations_server(
     prefix: str = "",
     options: AgentHostOptions | None = None,
     environment: FoundryEnvironment | None = None,
+    services: ServiceCollection | None = None,
+    readiness: bool = True,
 ) -> None:
     """Serve *handler* inside an aiohttp application of your own.
 
@@ -70,23 +74,34 @@ def map_invocations_server(
         prefix: A path before all routes, such as ``"/v1"``.
         options: Of which the limits and the log line apply here.
         environment: Instead of the process's own.
+        services: What the handler's constructor may ask for.
+        readiness: Whether to serve ``/readiness`` too, without the prefix.
 
     Raises:
         StartupError: If the handler cannot serve or a variable has a value that cannot be used.
     """
-    definition, activator = resolve(handler)
+    provider = None if services is None else services.build()
     host = HostContext(
         FoundryEnvironment.read() if environment is None else environment,
         options or AgentHostOptions(),
         Lifetime(),
+        provider,
     )
-    table = RouteTable(Endpoints(definition, activator, host).routes(), prefix)
-    pipeline = make_pipeline(host, table, [segment("agentserver-invocations")])
+    endpoints = Endpoints(definition(handler), activator(handler, provider), host)
+    routes = RouteTable(endpoints.routes(), prefix).routes
+    if readiness:
+        routes.append(readiness_route(HealthChecks(), host.lifetime))
+    pipeline = make_pipeline(host, RouteTable(routes), [segment("agentserver-invocations")])
 
     async def shut_down(_app: web.Application) -> None:
         host.lifetime.begin_shutdown()
         host.lifetime.begin_drain()
 
-    mount(app, table, pipeline.run)
+    async def clean_up(_app: web.Application) -> None:
+        if provider is not None:
+            await provider.aclose()
+
+    mount(app, pipeline.routes, pipeline.run)
     app.on_response_prepare.append(pipeline.prepare)
     app.on_shutdown.append(shut_down)
+    app.on_cleanup.append(clean_up)
