@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from agentserver.core._observer import Scope
 from agentserver.core._sse import KeepAlive
 from agentserver.errors import Failure
 from agentserver.wire import (
@@ -39,22 +40,40 @@ class Exchange:
         response: The response, once its headers are about to go out.
         correlation: Ids that every log record of the exchange carries, by field name.
         keepalive: Keeps the response alive if it is an event stream.
+        incoming: The request's headers, for what must be passed on to other services.
+        scope: The exchange as telemetry observes it; ``None`` while telemetry is off.
+        error: The exception behind `failure`, or behind the end of a connection.
+        error_code: What a WebSocket connection failed with, as its log line says; empty if it did not.
+        close_code: The close code of a WebSocket connection that has ended, as exchanged; else 0.
+        first_byte: Seconds until the headers of a stream went out; 0 until then, and for plain responses.
     """
 
     __slots__ = (
+        "close_code",
         "correlation",
+        "error",
+        "error_code",
         "failure",
+        "first_byte",
         "headers",
+        "incoming",
         "keepalive",
         "operation",
         "parameter",
         "request_id",
         "response",
+        "scope",
         "started",
     )
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, incoming: Mapping[str, str]) -> None:
         self.request_id = request_id
+        self.incoming = incoming
+        self.scope: Scope | None = None
+        self.error: BaseException | None = None
+        self.error_code = ""
+        self.close_code = 0
+        self.first_byte = 0.0
         self.operation = ""
         self.parameter = ""
         self.correlation: dict[str, str] = {}

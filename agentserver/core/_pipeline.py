@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 
 from agentserver.core._envelope import error_response, failure_of
 from agentserver.core._exchange import EXCHANGE, Exchange, resolve_request_id
+from agentserver.core._observer import Observer
 from agentserver.core._routes import RouteTable
 from agentserver.core._sse import KeepAlive
 from agentserver.core.lifetime import Lifetime
@@ -48,6 +49,7 @@ class Pipeline:
         request_logging: Whether each request writes one line.
         sse_keepalive: Seconds of silence on an event stream before a comment is sent; 0 is off.
         fallback: Serves every path instead of *routes* when the user has an application of their own.
+        observer: Telemetry; ``None`` while it is off.
     """
 
     routes: RouteTable
@@ -57,6 +59,7 @@ class Pipeline:
     request_logging: bool = True
     sse_keepalive: float = 0.0
     fallback: Handler | None = None
+    observer: Observer | None = None
 
     async def run(self, request: web.Request) -> web.StreamResponse:
         """Answer *request*; whatever happens on the way becomes a response or a cut connection."""
@@ -71,9 +74,12 @@ class Pipeline:
 
     def begin(self, request: web.Request) -> Exchange:
         """Start the exchange of *request*."""
-        exchange = Exchange(resolve_request_id(request.headers))
+        headers = request.headers
+        exchange = Exchange(resolve_request_id(headers), headers)
         request[EXCHANGE] = exchange
         current_exchange.set(exchange)
+        if self.observer is not None:
+            exchange.scope = self.observer.begin(request, exchange)
         return exchange
 
     async def prepare(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -82,6 +88,8 @@ class Pipeline:
         if exchange is None:
             return
         exchange.stamp(response, self.server)
+        if exchange.scope is not None and not isinstance(response, web.Response):
+            exchange.first_byte = exchange.elapsed
         if self.lifetime.shutting_down.is_set() and response.status != 101:
             response.headers[hdrs.CONNECTION] = "close"
         content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
@@ -95,7 +103,7 @@ class Pipeline:
         failure = Failure(400, ErrorCode.INVALID_REQUEST.value, message, ErrorSource.USER)
         response = self._refused(exchange, failure)
         response.force_close()
-        self._log(request, exchange, failure.status)
+        self._end(request, exchange, failure.status)
         return response
 
     async def _answer(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
@@ -112,7 +120,7 @@ class Pipeline:
         finally:
             if exchange.keepalive is not None:
                 exchange.keepalive.stop()
-            self._log(request, exchange, status)
+            self._end(request, exchange, status)
         return response
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
@@ -182,12 +190,18 @@ class Pipeline:
         if not failure.expected:
             logger.error("%s failed", exchange.operation or "request", exc_info=cause or error)
         exchange.failure = failure
+        exchange.error = cause or error
         if _has_started(exchange):
             return _cut(request, exchange)
         response = error_response(failure)
         if failure.status == 413:
             response.force_close()
         return response
+
+    def _end(self, request: web.Request, exchange: Exchange, status: int) -> None:
+        self._log(request, exchange, status)
+        if exchange.scope is not None:
+            exchange.scope.end(status)
 
     def _log(self, request: web.Request, exchange: Exchange, status: int) -> None:
         if not self.request_logging or not request_logger.isEnabledFor(logging.INFO):
