@@ -12,7 +12,7 @@ from aiohttp import web
 
 from agentserver.core._exchange import Exchange
 from agentserver.core._routes import Route
-from agentserver.core.lifetime import Lifetime
+from agentserver.core.protocol import HostContext
 from agentserver.errors import ConfigurationError, Failure
 from agentserver.wire import READINESS_ROUTE, ErrorCode, ErrorSource
 
@@ -76,12 +76,16 @@ class HealthChecks:
         return False
 
 
-def readiness_route(checks: HealthChecks, lifetime: Lifetime) -> Route:
-    """The route that answers for *checks*, and with 503 once *lifetime* is ending."""
+def readiness_route(checks: HealthChecks, host: HostContext) -> Route:
+    """The route that answers for *checks*; 503 while *host* is ending or, if it shall say so, full."""
+    lifetime = host.lifetime
+    admission = host.admission if host.options.readiness_shows_saturation else None
 
     async def readiness(_request: web.Request, exchange: Exchange) -> web.StreamResponse:
         if lifetime.shutting_down.is_set():
             return _not_ready(exchange, "shutting_down", "The server is shutting down", [])
+        if admission is not None and admission.is_saturated:
+            return _not_ready(exchange, "saturated", "The server has no room for a further invocation", [])
         failing = await checks.failing()
         if failing:
             return _not_ready(exchange, "unhealthy", f"Health check failed: {', '.join(failing)}", failing)

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 from typing_extensions import Self
 
+from agentserver.core._admission import admission_for
 from agentserver.core._health import HealthChecks, readiness_route
 from agentserver.core._routes import RouteTable
 from agentserver.core.environment import FoundryEnvironment
@@ -121,8 +122,9 @@ class HostBuilder:
             raise ConfigurationError("the host serves no protocol: call add_invocations(MyHandler) first")
         lifetime = Lifetime()
         provider = None if self._services is None else self._services.build()
-        context = HostContext(self.environment, self.options, lifetime, provider)
-        routes = [readiness_route(self.health, lifetime)]
+        admission = admission_for(self.options)
+        context = HostContext(self.environment, self.options, lifetime, provider, admission)
+        routes = [readiness_route(self.health, context)]
         for protocol in self._protocols:
             routes.extend(protocol.routes(context))
         pipeline = make_pipeline(context, RouteTable(routes), [p.segment for p in self._protocols])

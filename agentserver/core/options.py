@@ -9,6 +9,17 @@ from dataclasses import dataclass
 from agentserver.errors import ConfigurationError
 
 _SEGMENT = re.compile(r"[!-~]+/[!-~]+( \([ -'*-~]+\))?")
+_NUMBERS = (
+    "max_body_size",
+    "shutdown_timeout",
+    "shutdown_delay",
+    "keepalive_timeout",
+    "max_waiting",
+    "wait_timeout",
+    "retry_after",
+    "blocked_loop_threshold",
+)
+_COUNTS = ("max_invocations", "max_session_invocations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +37,17 @@ class AgentHostOptions:
         request_logging: Whether each request writes one log line.
         keepalive_timeout: Seconds an idle connection is kept open.
         server_segments: Further ``NAME/VERSION`` segments for ``x-platform-server``, after our own.
+        max_invocations: Invocations that may run at once, 1 or more; ``None`` is no limit.
+        max_session_invocations: Invocations of one session that may run at once, 1 or more; ``None`` is no
+            limit.
+        max_waiting: Invocations that may wait for a place under these two limits; beyond it they are refused
+            with ``Retry-After``, 429 if their session is full, 503 if the server is.
+        wait_timeout: Seconds an invocation may wait for its place before it is refused.
+        retry_after: Whole seconds for ``Retry-After``.
+        readiness_shows_saturation: Whether ``/readiness`` says 503 while a further invocation would be
+            refused because of ``max_invocations``.
+        blocked_loop_threshold: Seconds a handler may keep the event loop from running before a warning names
+            it and ``/readiness`` is answered with 503 beside the loop; 0 is off.
 
     Raises:
         ConfigurationError: If a value is out of its range.
@@ -40,14 +62,25 @@ class AgentHostOptions:
     request_logging: bool = True
     keepalive_timeout: float = 75.0
     server_segments: tuple[str, ...] = ()
+    max_invocations: int | None = None
+    max_session_invocations: int | None = None
+    max_waiting: int = 0
+    wait_timeout: float = 10.0
+    retry_after: int = 1
+    readiness_shows_saturation: bool = False
+    blocked_loop_threshold: float = 0.5
 
     def __post_init__(self) -> None:
         if self.port is not None and not 0 <= self.port <= 65535:
             raise ConfigurationError(f"port is {self.port}, but it must be from 0 to 65535")
-        for name in ("max_body_size", "shutdown_timeout", "shutdown_delay", "keepalive_timeout"):
+        for name in _NUMBERS:
             value = getattr(self, name)
             if value is not None and (not math.isfinite(value) or value < 0):
                 raise ConfigurationError(f"{name} is {value}, but it must be a finite number, 0 or more")
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name} is {value}, but it must be 1 or more, or None for no limit")
         for segment in self.server_segments:
             if not _SEGMENT.fullmatch(segment):
                 raise ConfigurationError(

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from agentserver.core._admission import Admission
 from agentserver.core._pipeline import Pipeline
 from agentserver.core._routes import Route, RouteTable
 from agentserver.core.environment import FoundryEnvironment
@@ -28,12 +29,14 @@ class HostContext:
         options: How the host behaves.
         lifetime: The life of the process.
         provider: Makes what handlers ask for; ``None`` if no service was registered.
+        admission: Gives each invocation its place; ``None`` if their number is not limited.
     """
 
     environment: FoundryEnvironment
     options: AgentHostOptions
     lifetime: Lifetime
     provider: ServiceProvider | None = None
+    admission: Admission | None = None
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Endpoints:
         self._documents = definition.surface.documents
         self._session_id = host.environment.session_id
         self._shutting_down = host.lifetime.shutting_down
+        self._admission = host.admission
 
     def routes(self) -> list[Route]:
         """The protocol's routes over HTTP; the documents stand before the path of an id."""
@@ -63,7 +64,10 @@ class Endpoints:
             invocation_id=first_valid(request.headers.get(INVOCATION_ID_HEADER)),
             session_id=first_valid(session_id, self._session_id),
         )
-        return await self._call(request, "handle", lambda handler: handler.handle(request, context))
+        if self._admission is None:
+            return await self._call(request, "handle", lambda handler: handler.handle(request, context))
+        async with self._admission.place(context.session_id):
+            return await self._call(request, "handle", lambda handler: handler.handle(request, context))
 
     def _by_id(self, operation: str) -> Endpoint:
         async def endpoint(request: web.Request, exchange: Exchange) -> web.StreamResponse:

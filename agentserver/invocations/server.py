@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from agentserver.core._admission import admission_for
 from agentserver.core._health import HealthChecks, readiness_route
 from agentserver.core._logging import configure_logging
 from agentserver.core._process import exit_with
@@ -81,16 +82,18 @@ def map_invocations_server(
         StartupError: If the handler cannot serve or a variable has a value that cannot be used.
     """
     provider = None if services is None else services.build()
+    options = options or AgentHostOptions()
     host = HostContext(
         FoundryEnvironment.read() if environment is None else environment,
-        options or AgentHostOptions(),
+        options,
         Lifetime(),
         provider,
+        admission_for(options),
     )
     endpoints = Endpoints(definition(handler), activator(handler, provider), host)
     routes = RouteTable(endpoints.routes(), prefix).routes
     if readiness:
-        routes.append(readiness_route(HealthChecks(), host.lifetime))
+        routes.append(readiness_route(HealthChecks(), host))
     pipeline = make_pipeline(host, RouteTable(routes), [segment("agentserver-invocations")])
 
     async def shut_down(_app: web.Application) -> None:

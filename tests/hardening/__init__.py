@@ -1,0 +1,1 @@
+"""What hostile clients, full machines and faults do to the server."""
