@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from agentserver.invocations.events import ServerSentEvent
 
@@ -67,7 +67,7 @@ async def stream(request: web.Request, items: AsyncIterator[Any]) -> web.StreamR
         first = await anext(items, None)
         response = web.StreamResponse(headers={"Content-Type": _type_of(first)})
         await response.prepare(request)
-        if first is not None:
+        if first is not None and request.method != hdrs.METH_HEAD:
             await response.write(_chunk(first))
             async for item in items:
                 await response.write(_chunk(item))
