@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
-from agentserver.actions._codec import decode_action, decode_message, is_id
+from agentserver.actions._codec import decode_action, decode_message, encode_message, is_id
 from agentserver.actions.frames import (
     CancelInvocation,
     ErrorFrame,
@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 
+_CANCELLED = ErrorCode.CANCELLED.value
 _QueryFrame = TypeVar("_QueryFrame", GetInvocation, CancelInvocation)
 
 
@@ -100,7 +101,11 @@ def _new_id() -> str:
 
 
 class Invocation:
-    """The server's view of one invocation: makes its frames, in an order that the table allows."""
+    """The server's view of one invocation: writes its frames, in an order that the table allows.
+
+    Its methods return what must go out, as UTF-8. They raise :class:`OrderError` if the frame may not come
+    now, and what :func:`encode_message` raises if the payload is no JSON; either way nothing has changed.
+    """
 
     __slots__ = ("_phase", "invocation_id", "session_id")
 
@@ -114,23 +119,21 @@ class Invocation:
         """How far it has come."""
         return self._phase
 
-    def chunk(self, payload: Any) -> StreamChunk:
-        """Make the frame for one piece of the answer."""
-        frame = StreamChunk(self.invocation_id, self.session_id, payload)
-        self._phase = _next(self._phase, frame)
-        return frame
+    def chunk(self, payload: Any) -> bytes:
+        """Write one piece of the answer."""
+        return self._write(StreamChunk(self.invocation_id, self.session_id, payload))
 
-    def result(self, payload: Any) -> InvocationFrame:
-        """Make the last frame of an invocation that answers once."""
-        return self._last(Result(self.invocation_id, payload, self.session_id))
+    def result(self, payload: Any) -> bytes:
+        """Write the last frame of an invocation that answers once."""
+        return self._write(Result(self.invocation_id, payload, self.session_id))
 
-    def end(self) -> InvocationFrame:
-        """Make the last frame of a stream."""
-        return self._last(StreamEnd(self.invocation_id, self.session_id))
+    def end(self) -> bytes:
+        """Write the last frame of a stream."""
+        return self._write(StreamEnd(self.invocation_id, self.session_id))
 
-    def error(self, code: str, message: str) -> InvocationFrame:
-        """Make the last frame of an invocation that failed."""
-        return self._last(ErrorFrame(code, message, self.invocation_id, self.session_id))
+    def error(self, code: str, message: str) -> bytes:
+        """Write the last frame of an invocation that failed."""
+        return self._write(ErrorFrame(code, message, self.invocation_id, self.session_id))
 
     def cancel(self) -> bool:
         """From now on whatever ends the invocation goes out as ``cancelled``; False: it has ended already."""
@@ -139,14 +142,15 @@ class Invocation:
         self._phase = Phase.CANCELLING
         return True
 
-    def _last(self, frame: InvocationFrame) -> InvocationFrame:
-        cancelling = self._phase is Phase.CANCELLING
-        self._phase = _next(self._phase, frame)
-        if cancelling:
-            return ErrorFrame(
-                ErrorCode.CANCELLED.value, "The invocation was cancelled", self.invocation_id, self.session_id
+    def _write(self, frame: InvocationFrame) -> bytes:
+        following = _next(self._phase, frame)
+        if self._phase is Phase.CANCELLING and following is Phase.ENDED:
+            frame = ErrorFrame(
+                _CANCELLED, "The invocation was cancelled", self.invocation_id, self.session_id
             )
-        return frame
+        data = encode_message(frame)
+        self._phase = following
+        return data
 
 
 @dataclass(frozen=True)
@@ -167,13 +171,13 @@ class Query:
     frame: GetInvocation | CancelInvocation
     session_id: str
 
-    def result(self, payload: Any) -> Result:
-        """Make the answer."""
-        return Result(self.frame.invocation_id, payload)
+    def result(self, payload: Any) -> bytes:
+        """Write the answer, as UTF-8; raises what :func:`encode_message` raises."""
+        return encode_message(Result(self.frame.invocation_id, payload))
 
-    def error(self, code: str, message: str) -> ErrorFrame:
-        """Make the answer that says why there is none."""
-        return ErrorFrame(code, message, self.frame.invocation_id)
+    def error(self, code: str, message: str) -> bytes:
+        """Write the answer that says why there is none."""
+        return encode_message(ErrorFrame(code, message, self.frame.invocation_id))
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,12 @@ def text(frame: ServerFrame) -> str:
     return encode_message(frame).decode()
 
 
+def read(data: bytes) -> InvocationFrame:
+    frame = decode_message(data.decode())
+    assert not isinstance(frame, (Ping, Pong))
+    return frame
+
+
 def invoke(**members: Any) -> str:
     return json.dumps({"action": "invoke", "payload": {}, **members})
 
@@ -74,17 +80,17 @@ STEPS = ("chunk", "result", "end", "error", "cancel")
 ORDERLY = re.compile(r"c*(r|e|x)?")
 
 
-def take(invocation: Invocation, step: str) -> InvocationFrame | None:
+def take(invocation: Invocation, step: str) -> list[InvocationFrame]:
     if step == "chunk":
-        return invocation.chunk(1)
+        return [read(invocation.chunk(1))]
     if step == "result":
-        return invocation.result(1)
+        return [read(invocation.result(1))]
     if step == "end":
-        return invocation.end()
+        return [read(invocation.end())]
     if step == "error":
-        return invocation.error("code", "message")
+        return [read(invocation.error("code", "message"))]
     invocation.cancel()
-    return None
+    return []
 
 
 def spelled(frames: Sequence[InvocationFrame]) -> str:
@@ -107,11 +113,10 @@ def test_whatever_a_server_tries_only_an_orderly_sequence_gets_out(steps: list[s
     cancelled = False
     for step in steps:
         try:
-            frame = take(invocation, step)
+            frames += take(invocation, step)
         except OrderError:
             continue
         cancelled = cancelled or (step == "cancel" and invocation.phase is Phase.CANCELLING)
-        frames += [frame] if frame else []
     assert ORDERLY.fullmatch(spelled(frames))
     assert (invocation.phase is Phase.ENDED) == (spelled(frames)[-1:] in {"r", "e", "x"})
     if cancelled and invocation.phase is Phase.ENDED:
@@ -130,6 +135,14 @@ def test_nothing_follows_the_last_frame(step: str) -> None:
     assert not invocation.cancel()
 
 
+def test_a_payload_that_is_no_json_changes_nothing() -> None:
+    invocation = Invocation("i", "s")
+    for write in (invocation.chunk, invocation.result):
+        with pytest.raises(TypeError):
+            write(object())
+    assert read(invocation.error("c", "m")) == ErrorFrame("c", "m", "i", "s")
+
+
 def test_a_result_may_not_follow_a_chunk() -> None:
     invocation = Invocation("i", "s")
     invocation.chunk(1)
@@ -145,7 +158,7 @@ def test_a_cancelled_invocation_ends_as_cancelled_whatever_it_does(step: str, ch
         invocation.chunk(1)
     assert invocation.cancel()
     invocation.chunk(1)
-    assert take(invocation, step) == ErrorFrame("cancelled", "The invocation was cancelled", "i", "s")
+    assert take(invocation, step) == [ErrorFrame("cancelled", "The invocation was cancelled", "i", "s")]
 
 
 # --- The server's end of a connection
@@ -183,7 +196,7 @@ def test_an_id_in_flight_is_refused_without_ending_the_invocation_that_has_it() 
     event = started(server, invocation_id="i")
     error = refused(server.receive(invoke(invocation_id="i", session_id="s")))
     assert (error.code, error.invocation_id, error.session_id) == ("invalid_request", "i", None)
-    assert event.invocation.end() == StreamEnd("i", event.invocation.session_id)
+    assert read(event.invocation.end()) == StreamEnd("i", event.invocation.session_id)
 
 
 def test_an_id_is_free_again_when_its_invocation_was_released() -> None:
@@ -222,8 +235,8 @@ def test_queries_have_a_limit_of_their_own() -> None:
 
 def test_a_query_s_answers_carry_no_session_id() -> None:
     query = Query(GetInvocation("i"), "s")
-    assert query.result(1) == Result("i", 1)
-    assert query.error("c", "m") == ErrorFrame("c", "m", "i")
+    assert read(query.result(1)) == Result("i", 1)
+    assert read(query.error("c", "m")) == ErrorFrame("c", "m", "i")
 
 
 def test_a_ping_is_answered_and_a_pong_is_not() -> None:
@@ -420,14 +433,14 @@ class TwoEnds(RuleBasedStateMachine):
         running = self.server.invocations.get(query.frame.invocation_id)
         if running and isinstance(query.frame, CancelInvocation):
             running.cancel()
-        self.to_client(query.result(1) if found else query.error("not_found", "m"))
+        self.to_client(read(query.result(1) if found else query.error("not_found", "m")))
         self.server.release(query)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def stream(self, data: st.DataObject) -> None:
         start = data.draw(st.sampled_from(self.running))
-        self.to_client(start.invocation.chunk(1))
+        self.to_client(read(start.invocation.chunk(1)))
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), failing=st.booleans())
@@ -436,7 +449,7 @@ class TwoEnds(RuleBasedStateMachine):
         once = start.invocation.phase is Phase.WAITING
         invocation = start.invocation
         ending = invocation.error("c", "m") if failing else invocation.result(1) if once else invocation.end()
-        self.finish(start, ending)
+        self.finish(start, read(ending))
 
     @invariant()
     def every_invocation_is_orderly_and_bounded(self) -> None:
