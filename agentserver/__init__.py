@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 from agentserver.core.identity import __version__
 
 if TYPE_CHECKING:
+    from agentserver.actions.context import ActionContext
+    from agentserver.actions.handler import InvocationActionHandler
     from agentserver.core.environment import FoundryEnvironment
     from agentserver.core.options import AgentHostOptions
     from agentserver.errors import (
@@ -41,11 +43,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ActionContext",
     "AgentHost",
     "AgentHostBuilder",
     "AgentHostOptions",
     "BadRequestError",
     "FoundryEnvironment",
+    "InvocationActionHandler",
     "InvocationContext",
     "InvocationError",
     "InvocationHandler",
@@ -65,6 +69,8 @@ __all__ = [
 
 # Loaded at the first use: the client, the command line and the frames do not pay for the server.
 _HOMES: Final[dict[str, str]] = {
+    "ActionContext": "agentserver.actions.context",
+    "InvocationActionHandler": "agentserver.actions.handler",
     "FoundryEnvironment": "agentserver.core.environment",
     "AgentHostOptions": "agentserver.core.options",
     "BadRequestError": "agentserver.errors",

@@ -1,0 +1,114 @@
+"""The class from which an agent that speaks the action protocol is derived."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Any, ClassVar, Final
+
+from aiohttp import web
+
+from agentserver.actions._connection import ActionConnection
+from agentserver.actions.context import ActionContext
+from agentserver.errors import HandlerError, NotFoundError
+from agentserver.invocations._surface import HTTP, WEBSOCKET, Surface
+from agentserver.invocations.context import InvocationContext
+from agentserver.invocations.handler import InvocationWebSocketHandler
+from agentserver.wire import ACTIONS_OPENAPI_ROUTE, ACTIONS_ROUTE
+
+__all__ = ["InvocationActionHandler"]
+
+
+_ACTIONS: Final = Surface(
+    {
+        "invoke": ("payload", "context"),
+        "get_invocation": ("context",),
+        "cancel_invocation": ("context",),
+        "get_actions_openapi": ("request",),
+    },
+    {ACTIONS_OPENAPI_ROUTE: ("get_actions_openapi", "application/json")},
+    (ACTIONS_ROUTE,),
+    {"get_invocation": "return the answer", "cancel_invocation": "return the answer"},
+)
+
+_OPTIONS: Final = (
+    ("max_concurrent_invocations", int, 1, "a whole number, 1 or more"),
+    ("ping_interval", (int, float), 0, "seconds, or 0 for no pings"),
+)
+
+
+class InvocationActionHandler(InvocationWebSocketHandler):
+    """Serves many invocations on one WebSocket, framed as JSON actions. Only `invoke` must be written.
+
+    .. code-block:: python
+
+        class Counter(InvocationActionHandler):
+            async def invoke(self, payload, context):
+                for number in range(payload["to"]):
+                    yield {"number": number}
+
+    One object serves a whole connection, and the invocations of a connection run side by side, so attributes
+    are shared between them. `handle` and the other methods for HTTP may be written on the same class.
+
+    Raising `InvocationError` ends an invocation with its code and message. Any other exception ends it with
+    ``internal_error``, of which the client learns nothing and the log everything. The connection goes on.
+
+    Attributes:
+        max_concurrent_invocations: How many invocations of one connection may run at once, at least 1. One
+            more is refused with ``too_many_requests``. As many gets and cancels may be under way.
+        ping_interval: Seconds between the server's pings, which keep an idle connection open; 0 is never.
+    """
+
+    max_concurrent_invocations: int = 64
+    ping_interval: float = 30.0
+
+    _surface: ClassVar[Surface] = HTTP | WEBSOCKET | _ACTIONS
+
+    @classmethod
+    def _check(cls) -> None:
+        for name, kind, least, should in _OPTIONS:
+            value: Any = getattr(cls, name)
+            if not isinstance(value, kind) or not least <= value < math.inf:
+                raise HandlerError(f"{cls.__name__}.{name} is {value!r}: set it to {should}")
+
+    @abstractmethod
+    def invoke(
+        self, payload: Mapping[str, Any], context: ActionContext
+    ) -> Awaitable[Any] | AsyncIterator[Any]:
+        """Run an invocation: ``async def`` answers once, an async generator streams what it yields.
+
+        It is cancelled (:class:`asyncio.CancelledError`) by a ``cancel_invocation`` and when the connection
+        ends. A slow reader makes it wait where it yields.
+
+        Args:
+            payload: The ``payload`` of the action, a JSON object.
+            context: The invocation's ids, and what the connection's context has.
+
+        Returns:
+            A JSON value or a dataclass, as each value that is yielded.
+        """
+
+    async def get_invocation(self, context: ActionContext) -> Any:
+        """Answer ``get_invocation`` for ``context.invocation_id``; ``not_found`` unless overridden."""
+        raise NotFoundError("This agent does not answer get_invocation")
+
+    async def cancel_invocation(self, context: ActionContext) -> Any:
+        """Answer ``cancel_invocation`` for ``context.invocation_id``.
+
+        Unless overridden it cancels the task that runs that invocation, which then ends with the error
+        ``cancelled``, and answers ``{"status": "cancelled"}``; with nothing running it is ``not_found``.
+        """
+        if not await context.cancel():
+            raise NotFoundError("No invocation with this invocation_id is running on this connection")
+        return {"status": "cancelled"}
+
+    async def get_actions_openapi(self, request: web.Request) -> Any:
+        """Answer ``GET /invocations_ws/docs/openapi.json``; what `get_openapi` answers unless overridden."""
+        document = self.get_openapi(request)
+        return await document if inspect.isawaitable(document) else document
+
+    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        """Speak the action protocol on one connection until it ends."""
+        await ActionConnection(self, websocket, context).run()

@@ -1,0 +1,106 @@
+"""A client that speaks the action protocol with nothing of ours: the ``websockets`` package and JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from websockets.asyncio.client import ClientConnection, connect
+
+from agentserver import InvocationContext, InvocationWebSocketHandler
+from tests.servers import DEADLINE
+
+Frame = dict[str, Any]
+
+
+class Conversation:
+    """One connection: sends actions, gives out the server's frames in order."""
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self.websocket = websocket
+
+    async def say(self, text: str | bytes) -> None:
+        """Send a message as it is."""
+        await self.websocket.send(text)
+
+    async def act(self, action: str, invocation_id: str | None = None, **members: Any) -> None:
+        """Send an action."""
+        named = {} if invocation_id is None else {"invocation_id": invocation_id}
+        await self.say(json.dumps({"action": action, **named, **members}))
+
+    async def invoke(
+        self, invocation_id: str | None = None, session_id: str | None = None, **payload: Any
+    ) -> None:
+        """Send an invoke."""
+        session = {} if session_id is None else {"session_id": session_id}
+        await self.act("invoke", invocation_id, payload=payload, **session)
+
+    async def frame(self) -> Frame:
+        """The next frame."""
+        frame: Frame = json.loads(await asyncio.wait_for(self.websocket.recv(decode=True), DEADLINE))
+        return frame
+
+    async def frames(self, count: int) -> list[Frame]:
+        """The next frames."""
+        return [await self.frame() for _ in range(count)]
+
+    async def until_end(self, invocation_id: str) -> list[Frame]:
+        """The frames of one invocation, to its last; others are dropped."""
+        return [frame async for frame in self._of(invocation_id)]
+
+    async def _of(self, invocation_id: str) -> AsyncIterator[Frame]:
+        while True:
+            frame = await self.frame()
+            if frame.get("invocation_id") == invocation_id and "session_id" in frame:
+                yield frame
+                if frame["type"] != "stream_chunk":
+                    return
+
+    async def error(self) -> Frame:
+        """The next frame, which must be an error: its ids, its code and its message in one dictionary."""
+        frame = await self.frame()
+        assert frame.pop("type") == "error", frame
+        return {**frame.pop("error"), **frame}
+
+
+@asynccontextmanager
+async def conversing(url: str, path: str = "/invocations_ws", **options: Any) -> AsyncGenerator[Conversation]:
+    """A conversation with the server at *url*."""
+    async with connect(
+        url.replace("http", "ws", 1) + path,
+        compression=None,
+        ping_interval=None,
+        open_timeout=DEADLINE,
+        **options,
+    ) as websocket:
+        yield Conversation(websocket)
+
+
+@asynccontextmanager
+async def talking_to(
+    handler: type[InvocationWebSocketHandler], path: str = "/invocations_ws"
+) -> AsyncGenerator[Conversation]:
+    """A conversation with a server that opens the connection and leaves the rest to *handler*."""
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        websocket = web.WebSocketResponse(max_msg_size=16 * 1024 * 1024 + 1)
+        await websocket.prepare(request)
+        context = InvocationContext(invocation_id="connection", session_id="s-0", query=request.query)
+        await handler().handle_websocket(websocket, context)
+        return websocket
+
+    app = web.Application()
+    app.router.add_get(path, endpoint)
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0]
+    try:
+        async with conversing(f"http://{host}:{port}", path) as conversation:
+            yield conversation
+    finally:
+        await runner.cleanup()
