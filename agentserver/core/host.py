@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import socket
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -78,13 +79,16 @@ class Host:
         except StartupError as error:
             exit_with(error)
 
-    async def start(self) -> None:
+    async def start(self, *, listen: bool = True) -> None:
         """Run the start-up hooks and listen.
+
+        Args:
+            listen: Whether to listen on a port; without one, `accept` is the way in.
 
         Raises:
             StartupError: If the port cannot be listened on.
         """
-        options, environment = self._context.options, self._context.environment
+        options = self._context.options
         self._server = HostServer(
             self._pipeline,
             cancel_on_disconnect=options.cancel_on_disconnect,
@@ -95,10 +99,28 @@ class Host:
             await self._app.startup()
         for hook in self._on_startup:
             await hook()
+        if listen:
+            await self._listen(self._server)
+
+    async def accept(self, connection: socket.socket) -> None:
+        """Serve a connection that somebody else has accepted, or that never needed a port.
+
+        Args:
+            connection: A connected stream socket; it is the host's from here on.
+
+        Raises:
+            RuntimeError: If the host does not run.
+        """
+        if self._server is None:
+            raise RuntimeError("the host does not run: start() it first")
+        await asyncio.get_running_loop().connect_accepted_socket(self._server, connection)
+
+    async def _listen(self, server: HostServer) -> None:
+        options, environment = self._context.options, self._context.environment
         port = environment.port if options.port is None else options.port
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(self._server, options.host, port, backlog=1024)
+            self._listener = await loop.create_server(server, options.host, port, backlog=1024)
         except OSError as error:
             raise _cannot_listen(options.host, port, error) from None
         logger.info(
