@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 
+import aiohttp
 from typing_extensions import Self
 from yarl import URL
 
@@ -47,6 +48,8 @@ class InvocationsClient:
         timeouts: How long each part of a call may take.
         retry: What is tried again, and how often.
         max_connections: How many connections are open at once; further calls wait for one, 0 is no limit.
+        connector: An aiohttp connector instead of the client's own, for certificates of one's own or a Unix
+            socket. It is the client's from here on, and *max_connections* then is its business.
 
     Raises:
         ValueError: If *url* or *session_id* cannot be used.
@@ -63,6 +66,7 @@ class InvocationsClient:
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         max_connections: int = 100,
+        connector: aiohttp.BaseConnector | None = None,
         _endpoint: Endpoint | None = None,
     ) -> None:
         self.session_id = None if session_id is None else check_id("session_id", session_id)
@@ -73,6 +77,7 @@ class InvocationsClient:
             timeouts=timeouts or Timeouts(),
             retry=retry or Retry(),
             max_connections=max_connections,
+            connector=connector,
         )
 
     @classmethod

@@ -65,6 +65,7 @@ class Transport:
         timeouts: Timeouts,
         retry: Retry,
         max_connections: int,
+        connector: aiohttp.BaseConnector | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.timeouts = timeouts
@@ -72,12 +73,15 @@ class Transport:
         self._headers = {**endpoint.headers, **headers}
         self._tokens = TokenCache(credential) if credential is not None or endpoint.needs_token else None
         self._max_connections = max_connections
+        self._connector = connector
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Close every connection."""
         if self._session is not None:
             await self._session.close()
+        elif self._connector is not None:
+            await self._connector.close()
         if self._tokens is not None:
             await self._tokens.close()
 
@@ -185,7 +189,7 @@ class Transport:
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_connections),
+                connector=self._connector or aiohttp.TCPConnector(limit=self._max_connections),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=self.endpoint.needs_token,
             )
