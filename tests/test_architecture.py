@@ -22,6 +22,7 @@ ARROWS = {
     "actions": {"wire", "errors", "core", "invocations"},
     "client": {"wire", "errors", "actions"},
     "conformance": {"wire"},
+    "testing": {"wire", "errors", "core", "invocations", "client"},
 }
 # Of actions, the client may use what has no server in it.
 FRAMES = ("agentserver.actions.frames", "agentserver.actions._codec", "agentserver.actions._protocol")

@@ -1,0 +1,112 @@
+"""The two arguments of a handler's method, to call it directly, without any server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import StreamReader
+from aiohttp.test_utils import make_mocked_request
+from yarl import URL
+
+from agentserver.client.bodies import encode
+from agentserver.core.options import AgentHostOptions
+from agentserver.invocations.context import InvocationContext
+from agentserver.wire import (
+    CALL_ID_HEADER,
+    CHAT_ISOLATION_KEY_HEADER,
+    CLIENT_HEADER_PREFIX,
+    INVOCATIONS_ROUTE,
+    USER_ID_HEADER,
+    USER_ISOLATION_KEY_HEADER,
+)
+
+__all__ = ["make_context", "make_request"]
+
+
+def make_context(
+    *,
+    invocation_id: str = "test-invocation",
+    session_id: str = "test-session",
+    client_headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    user_isolation_key: str | None = None,
+    chat_isolation_key: str | None = None,
+    user_id: str | None = None,
+    call_id: str | None = None,
+    shutting_down: asyncio.Event | None = None,
+) -> InvocationContext:
+    """The context that a handler is given.
+
+    Args:
+        invocation_id: The invocation's id.
+        session_id: The session's id.
+        client_headers: ``x-client-*`` headers, named with or without that prefix.
+        query: Query parameters; a ``MultiDict`` keeps several values of one name.
+        user_isolation_key: What keeps the data of users apart.
+        chat_isolation_key: What keeps the data of chats apart.
+        user_id: Who calls, as the platform says.
+        call_id: The platform's id of the call.
+        shutting_down: Set it to tell the handler that the server is going to end.
+    """
+    keys = {
+        USER_ISOLATION_KEY_HEADER: user_isolation_key,
+        CHAT_ISOLATION_KEY_HEADER: chat_isolation_key,
+        USER_ID_HEADER: user_id,
+        CALL_ID_HEADER: call_id,
+    }
+    headers = {name: value for name, value in keys.items() if value is not None}
+    for name, value in (client_headers or {}).items():
+        prefixed = name.lower().startswith(CLIENT_HEADER_PREFIX)
+        headers[name if prefixed else CLIENT_HEADER_PREFIX + name] = value
+    return InvocationContext(
+        invocation_id=invocation_id,
+        session_id=session_id,
+        headers=headers,
+        query=query,
+        shutting_down=shutting_down,
+    )
+
+
+def make_request(
+    body: Any = None,
+    *,
+    method: str = "POST",
+    path: str = INVOCATIONS_ROUTE,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+) -> web.Request:
+    """A request that came over no wire; to be made inside a running loop.
+
+    .. code-block:: python
+
+        answer = await EchoHandler().handle(make_request("hello"), make_context())
+
+    A handler that writes its own stream needs a connection: give it one with `in_process`.
+
+    Args:
+        body: ``str`` is text, ``bytes`` stays as it is, None is no body, anything else becomes JSON.
+        method: The HTTP method.
+        path: The path.
+        headers: The headers; the content type is the body's unless given.
+        query: The query parameters.
+
+    Raises:
+        ValueError: If the body cannot be JSON.
+    """
+    data, content_type = encode(body)
+    given = dict(headers or {})
+    if content_type and not any(name.lower() == "content-type" for name in given):
+        given["Content-Type"] = content_type
+    # There is no sender that could be asked to wait, so the whole body must be under the high-water mark.
+    payload = StreamReader(BaseProtocol(asyncio.get_running_loop()), limit=max(1, len(data or b"")))
+    if data:
+        payload.feed_data(data)
+    payload.feed_eof()
+    url = URL(path).update_query(query or {})
+    return make_mocked_request(
+        method, str(url), headers=given, payload=payload, client_max_size=AgentHostOptions.max_body_size
+    )
