@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentserver.actions.handler import InvocationActionHandler
     from agentserver.core.environment import FoundryEnvironment
     from agentserver.core.options import AgentHostOptions
+    from agentserver.core.services import ServiceCollection
     from agentserver.errors import (
         BadRequestError,
         InvocationError,
@@ -61,6 +62,7 @@ __all__ = [
     "PlatformContext",
     "PlatformError",
     "ServerSentEvent",
+    "ServiceCollection",
     "StartupError",
     "TooManyRequestsError",
     "__version__",
@@ -73,6 +75,7 @@ _HOMES: Final[dict[str, str]] = {
     "InvocationActionHandler": "agentserver.actions.handler",
     "FoundryEnvironment": "agentserver.core.environment",
     "AgentHostOptions": "agentserver.core.options",
+    "ServiceCollection": "agentserver.core.services",
     "BadRequestError": "agentserver.errors",
     "InvocationError": "agentserver.errors",
     "NotFoundError": "agentserver.errors",

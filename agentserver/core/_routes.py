@@ -51,8 +51,12 @@ class RouteTable:
     """
 
     def __init__(self, routes: Iterable[Route], prefix: str = "") -> None:
-        prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
-        self.routes = [Route(prefix + route.path, route.operation, route.endpoints) for route in routes]
+        self.routes = list(routes)
+        self.move("/" + prefix.strip("/") if prefix.strip("/") else "")
+
+    def move(self, prefix: str) -> None:
+        """Put *prefix* before all paths, such as that of the sub-application they turn out to be in."""
+        self.routes = [Route(prefix + route.path, route.operation, route.endpoints) for route in self.routes]
         self._fixed = {route.path: route for route in self.routes if "{" not in route.path}
         self._patterns = [
             (re.compile(re.sub(r"\{\w+\}", "([^/]+)", route.path)), route)

@@ -16,6 +16,7 @@ from agentserver.core.identity import segment
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.options import AgentHostOptions
 from agentserver.core.services import ServiceProvider
+from agentserver.errors import ConfigurationError
 
 Hook: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -73,7 +74,30 @@ def make_pipeline(context: HostContext, routes: RouteTable, protocol_segments: I
 def mount(
     app: web.Application, table: RouteTable, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> None:
-    """Add every path of *table* to *app*, for all methods: which are allowed is for the table to say."""
+    """Add every path of *table* to *app*, for all methods: which are allowed is for the table to say.
+
+    In a sub-application the table moves under its prefix, once that is known.
+
+    Raises:
+        ConfigurationError: If the application serves one of the paths already.
+    """
+    taken = {
+        (route.resource.canonical, route.method)
+        for route in app.router.routes()
+        if route.resource is not None
+    }
     for route in table.routes:
+        if any((route.path, method) in taken for method in ("*", *route.endpoints)):
+            raise ConfigurationError(
+                f"{route.path} is served already: remove that route,"
+                " or call map_invocations_server with another prefix or readiness=False"
+            )
         for path in (route.path, route.path + "/"):
             app.router.add_route("*", path, handler)
+    first = table.routes[0].path
+    resource = next(resource for resource in app.router.resources() if resource.canonical == first)
+
+    async def move(_app: web.Application) -> None:
+        table.move(resource.canonical[: -len(first)])
+
+    app.on_startup.append(move)

@@ -10,6 +10,7 @@ from aiohttp import web
 from agentserver.core._admission import admission_for
 from agentserver.core._health import HealthChecks, readiness_route
 from agentserver.core._logging import configure_logging
+from agentserver.core._pipeline import Pipeline
 from agentserver.core._process import exit_with
 from agentserver.core._routes import RouteTable
 from agentserver.core.environment import FoundryEnvironment
@@ -63,23 +64,26 @@ def map_invocations_server(
     environment: FoundryEnvironment | None = None,
     services: ServiceCollection | None = None,
     readiness: bool = True,
+    configure_health: Callable[[HealthChecks], object] | None = None,
 ) -> None:
-    """Serve *handler* inside an aiohttp application of your own.
+    """Serve *handler* inside an aiohttp application of your own, or a sub-application.
 
-    The application's own routes stay as they are. Its runner decides on ports, limits and signals:
+    The application's own routes stay as they are, and its runner decides on ports and signals:
     ``web.run_app(app, handler_cancellation=True)`` has handlers cancelled when their client leaves.
 
     Args:
         app: The application, not yet started.
         handler: A handler class, an object or a function, as for `InvocationsServer.run`.
         prefix: A path before all routes, such as ``"/v1"``.
-        options: Of which the limits and the log line apply here.
+        options: Of which the limits, the log line and the server segments apply here.
         environment: Instead of the process's own.
         services: What the handler's constructor may ask for.
         readiness: Whether to serve ``/readiness`` too, without the prefix.
+        configure_health: Adds checks to it, as on the builder.
 
     Raises:
-        StartupError: If the handler cannot serve or a variable has a value that cannot be used.
+        StartupError: If the handler cannot serve, a path is taken, or a variable has a value that cannot be
+            used.
     """
     provider = None if services is None else services.build()
     options = options or AgentHostOptions()
@@ -93,8 +97,11 @@ def map_invocations_server(
     endpoints = Endpoints(definition(handler), activator(handler, provider), host)
     routes = RouteTable(endpoints.routes(), prefix).routes
     if readiness:
-        routes.append(readiness_route(HealthChecks(), host))
-    pipeline = make_pipeline(host, RouteTable(routes), [segment("agentserver-invocations")])
+        health = HealthChecks()
+        if configure_health is not None:
+            configure_health(health)
+        routes.append(readiness_route(health, host))
+    _serve(app, make_pipeline(host, RouteTable(routes), [segment("agentserver-invocations")]))
 
     async def shut_down(_app: web.Application) -> None:
         host.lifetime.begin_shutdown()
@@ -104,7 +111,20 @@ def map_invocations_server(
         if provider is not None:
             await provider.aclose()
 
-    mount(app, pipeline.routes, pipeline.run)
-    app.on_response_prepare.append(pipeline.prepare)
     app.on_shutdown.append(shut_down)
     app.on_cleanup.append(clean_up)
+
+
+def _serve(app: web.Application, pipeline: Pipeline) -> None:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        request._client_max_size = pipeline.max_body_size  # the agent's limit, not the application's
+        return await pipeline.run(request)
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        # Of two agents in one application each stamps its own responses.
+        if request.match_info.handler is serve:
+            await pipeline.prepare(request, response)
+
+    pipeline.fallback = pipeline.dispatch  # aiohttp has answered an expectation before we are called
+    mount(app, pipeline.routes, serve)
+    app.on_response_prepare.append(prepare)
