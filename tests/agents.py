@@ -14,7 +14,7 @@ from agentserver import AgentHostBuilder, InvocationContext, InvocationHandler, 
 
 
 class ObedientHandler(InvocationHandler):
-    """``sleep SECONDS``, ``stream SECONDS``, ``forever``, or an echo."""
+    """``sleep SECONDS``, ``block SECONDS``, ``stream SECONDS``, ``forever``, or an echo."""
 
     async def handle(self, request: web.Request, context: InvocationContext) -> Any:
         word, _, value = (await request.text()).partition(" ")
@@ -28,6 +28,8 @@ class ObedientHandler(InvocationHandler):
         if word == "wind-down":
             await context.shutting_down.wait()
             return "wound down"
+        if word == "block":
+            time.sleep(float(value))  # noqa: ASYNC251 - what a careless handler does
         if word == "busy":
             end = time.monotonic() + float(value)
             while time.monotonic() < end:

@@ -95,7 +95,11 @@ def readiness_route(checks: HealthChecks, host: HostContext) -> Route:
 
 
 def _not_ready(exchange: Exchange, status: str, message: str, failing: list[str]) -> web.StreamResponse:
-    code = ErrorCode.UNAVAILABLE.value
-    exchange.failure = Failure(503, code, message, ErrorSource.UPSTREAM)
-    body = {"status": status, "failed": failing, "error": {"code": code, "message": message}}
-    return web.json_response(body, status=503)
+    exchange.failure = Failure(503, ErrorCode.UNAVAILABLE.value, message, ErrorSource.UPSTREAM)
+    return web.json_response(not_ready_body(status, message, failing), status=503)
+
+
+def not_ready_body(status: str, message: str, failing: list[str]) -> dict[str, object]:
+    """What ``/readiness`` tells along with a 503: a word, the failing checks, and the envelope."""
+    error = {"code": ErrorCode.UNAVAILABLE.value, "message": message}
+    return {"status": status, "failed": failing, "error": error}

@@ -16,6 +16,8 @@ from agentserver.core._connection import HostServer
 from agentserver.core._logging import configure_logging
 from agentserver.core._pipeline import Pipeline
 from agentserver.core._process import exit_with, on_stop_signal, run_in_fastest_loop
+from agentserver.core._standby import Standby
+from agentserver.core._watchdog import Watchdog
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.protocol import Hook, HostContext
 from agentserver.errors import StartupError
@@ -51,6 +53,7 @@ class Host:
         self._on_shutdown = parts.on_shutdown
         self._server: HostServer | None = None
         self._listener: asyncio.Server | None = None
+        self._watchdog: Watchdog | None = None
 
     @property
     def lifetime(self) -> Lifetime:
@@ -123,6 +126,9 @@ class Host:
             self._listener = await loop.create_server(server, options.host, port, backlog=1024)
         except OSError as error:
             raise _cannot_listen(options.host, port, error) from None
+        if options.blocked_loop_threshold:
+            standby = Standby(self._listener, self._server, self._pipeline.server)
+            self._watchdog = Watchdog(options.blocked_loop_threshold, standby)
         logger.info(
             "listening on port %d, serving %s; %s",
             self.port,
@@ -136,6 +142,8 @@ class Host:
         self.lifetime.begin_shutdown()
         if options.shutdown_delay:
             await asyncio.sleep(options.shutdown_delay)
+        if self._watchdog is not None:
+            self._watchdog.stop()
         if self._listener is not None:
             self._listener.close()
         if self._server is not None:

@@ -1,0 +1,181 @@
+"""A handler that blocks the event loop: it is named once, and readiness is answered all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from agentserver import AgentHost, FoundryEnvironment, InvocationContext, InvocationHandler
+from tests.servers import running
+
+BLOCKING = ("-m", "tests.agents")
+
+
+class ThreadedHost:
+    """A host in a loop of its own thread, so that the test can look on while that loop is blocked."""
+
+    def __init__(self, handler: type[InvocationHandler], **options: Any) -> None:
+        builder = AgentHost.create_builder(FoundryEnvironment.read({}))
+        builder.add_invocations(handler).configure(host="127.0.0.1", port=0, **options)
+        self._host = builder.build()
+        self._started = threading.Event()
+        self._stop = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run)
+        self.port = 0
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        async with self._host:
+            self.port = self._host.port
+            self._started.set()
+            await self._stop.wait()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncGenerator[str]:
+        self._thread.start()
+        await asyncio.to_thread(self._started.wait)
+        try:
+            yield f"http://127.0.0.1:{self.port}"
+        finally:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            await asyncio.to_thread(self._thread.join)
+
+
+class Blocking(InvocationHandler):
+    release = threading.Event()
+    entered = threading.Event()
+
+    async def handle(self, request: web.Request, context: InvocationContext) -> Any:
+        if await request.text() == "block":
+            self.entered.set()
+            self._compute()
+        return "done"
+
+    def _compute(self) -> None:
+        while not self.release.is_set():
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def blocking() -> type[Blocking]:
+    class Fresh(Blocking):
+        release = threading.Event()
+        entered = threading.Event()
+
+    return Fresh
+
+
+async def get(url: str, headers: dict[str, str] | None = None) -> aiohttp.ClientResponse:
+    async with aiohttp.ClientSession() as client, client.get(url, headers=headers) as response:
+        await response.read()
+        return response
+
+
+async def post(url: str, body: str) -> str:
+    async with aiohttp.ClientSession() as client, client.post(f"{url}/invocations", data=body) as response:
+        return await response.text()
+
+
+async def test_readiness_says_503_within_a_second_while_a_handler_blocks_the_loop(
+    blocking: type[Blocking],
+) -> None:
+    async with ThreadedHost(blocking).serving() as url:
+        request = asyncio.create_task(post(url, "block"))
+        await asyncio.to_thread(blocking.entered.wait)
+        begin = time.monotonic()
+        response = await get(f"{url}/readiness", {"x-request-id": "probe-1"})
+        elapsed = time.monotonic() - begin
+        body = await response.json()
+        assert (response.status, body["status"]) == (503, "blocked")
+        assert elapsed < 1
+        assert response.headers["x-request-id"] == "probe-1"
+        assert response.headers["x-platform-error-source"] == "upstream"
+        assert "x-platform-server" in response.headers
+        blocking.release.set()
+        assert await request == "done"
+        assert (await get(f"{url}/readiness")).status == 200
+
+
+async def test_requests_that_come_meanwhile_are_answered_when_the_loop_runs_again(
+    blocking: type[Blocking],
+) -> None:
+    async with ThreadedHost(blocking, blocked_loop_threshold=0.05).serving() as url:
+        request = asyncio.create_task(post(url, "block"))
+        await asyncio.to_thread(blocking.entered.wait)
+        assert (await get(f"{url}/readiness")).status == 503
+        later = [asyncio.create_task(post(url, "quick")) for _ in range(20)]
+        assert (await get(f"{url}/readiness")).status == 503  # accepted after the twenty
+        blocking.release.set()
+        assert await asyncio.gather(request, *later) == ["done"] * 21
+
+
+async def test_a_connection_that_says_nothing_meanwhile_is_served_by_the_loop_afterwards(
+    blocking: type[Blocking],
+) -> None:
+    host = ThreadedHost(blocking, blocked_loop_threshold=0.05)
+    async with host.serving() as url:
+        request = asyncio.create_task(post(url, "block"))
+        await asyncio.to_thread(blocking.entered.wait)
+        reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
+        gone = socket.create_connection(("127.0.0.1", host.port))
+        assert (await get(f"{url}/readiness")).status == 503
+        gone.close()
+        blocking.release.set()
+        await request
+        writer.write(b"GET /readiness HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_the_handler_is_named_in_one_warning(
+    blocking: type[Blocking], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "agentserver"):
+        async with ThreadedHost(blocking, blocked_loop_threshold=0.05).serving() as url:
+            for _ in range(2):
+                blocking.release.clear()
+                blocking.entered.clear()
+                request = asyncio.create_task(post(url, "block"))
+                await asyncio.to_thread(blocking.entered.wait)
+                assert (await get(f"{url}/readiness")).status == 503
+                blocking.release.set()
+                await request
+    (message,) = [r.getMessage() for r in caplog.records if "event loop" in r.getMessage()]
+    assert "handle has kept the event loop from running for more than 0.05 s" in message
+    assert f"({__file__}:" in message
+    assert "asyncio.to_thread" in message
+
+
+async def test_a_threshold_of_0_turns_it_off() -> None:
+    async with ThreadedHost(Blocking, blocked_loop_threshold=0).serving() as url:
+        names = [thread.name for thread in threading.enumerate()]
+        assert "agentserver-watchdog" not in names
+        assert (await get(f"{url}/readiness")).status == 200
+
+
+async def test_a_process_on_the_fastest_loop_answers_readiness_while_it_is_blocked() -> None:
+    async with running(*BLOCKING) as server:
+        request = asyncio.create_task(post(server.url, "block 2"))
+        statuses = [200]
+        while statuses[-1] == 200 and not request.done():
+            begin = time.monotonic()
+            statuses.append((await get(f"{server.url}/readiness")).status)
+            assert time.monotonic() - begin < 1
+        assert statuses[-1] == 503
+        assert await request == "block done"
+        assert (await get(f"{server.url}/readiness")).status == 200
+    assert "handle has kept the event loop from running for more than 0.5 s" in "".join(server.log)
