@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -58,7 +59,7 @@ class Answer:
     @property
     def content_type(self) -> str:
         """The media type, without its parameters, in lower case."""
-        return self.headers.get("Content-Type", "application/octet-stream").partition(";")[0].strip().lower()
+        return _media_type(self.headers)
 
     @property
     def text(self) -> str:
@@ -115,6 +116,11 @@ class Stream:
         self.invocation_id, self.session_id = ids_of(response.headers, invocation_id, session_id)
         self.request_id = response.headers.get(REQUEST_ID_HEADER)
 
+    @property
+    def content_type(self) -> str:
+        """The media type, without its parameters, in lower case."""
+        return _media_type(self.headers)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -134,10 +140,13 @@ class Stream:
                 "the stream was cut before its end: what came so far is not the whole answer", **self._ids
             ) from error
 
+    async def answer(self) -> Answer:
+        """Wait for the end and return the whole answer."""
+        body = b"".join([chunk async for chunk in self])
+        return Answer(self.status, body, self.headers, self.invocation_id, self.session_id, self.request_id)
+
     async def text(self) -> AsyncIterator[str]:
         """The answer as UTF-8 text, piece by piece as it comes."""
-        import codecs
-
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         async for chunk in self:
             if piece := decoder.decode(chunk):
@@ -159,6 +168,10 @@ class Stream:
     @property
     def _ids(self) -> dict[str, str | None]:
         return {"invocation_id": self.invocation_id, "session_id": self.session_id}
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("Content-Type", "application/octet-stream").partition(";")[0].strip().lower()
 
 
 def ids_of(headers: Mapping[str, str], invocation_id: str, session_id: str | None) -> tuple[str, str | None]:

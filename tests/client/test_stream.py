@@ -157,3 +157,11 @@ def test_events_are_the_same_wherever_the_chunks_are_cut(
     parser = EventParser()
     found = [event for start, end in pairwise(edges) for event in parser.feed(text[start:end])]
     assert found == events
+
+
+async def test_a_stream_says_its_media_type_and_can_be_read_to_its_end_as_one_answer(serve: Start) -> None:
+    url = await serve(streaming(b'{"n":', b" 1}"))
+    async with InvocationsClient(url) as client, client.stream("x", invocation_id="i-1") as stream:
+        answer = await stream.answer()
+    assert (stream.content_type, answer.content_type) == ("application/octet-stream",) * 2
+    assert (answer.status, answer.json(), answer.invocation_id) == (200, {"n": 1}, "i-1")
