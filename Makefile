@@ -41,5 +41,5 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry]' --group test --group lint
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli]' --group test --group lint
 	@touch $@ $(VENV)/.run

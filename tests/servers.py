@@ -49,12 +49,13 @@ async def running(
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
     wait: bool = True,
+    cwd: Path = ROOT,
 ) -> AsyncGenerator[ServerProcess, None]:
     """Run ``python ARGUMENTS`` until it listens or ends; it is killed at the end of the block if it lives.
 
     With *wait* off the block begins at once.
     """
-    async with run_server(*arguments, environment=environment, port=port, cwd=ROOT, wait=False) as server:
+    async with run_server(*arguments, environment=environment, port=port, cwd=cwd, wait=False) as server:
         if wait:
             await server.listens()
         yield server

@@ -23,6 +23,7 @@ ARROWS = {
     "client": {"wire", "errors", "actions"},
     "conformance": {"wire"},
     "testing": {"wire", "errors", "core", "invocations", "client"},
+    "cli": {"wire", "errors", "core", "invocations", "actions", "client", "conformance"},
 }
 # Of actions, the client may use what has no server in it.
 FRAMES = ("agentserver.actions.frames", "agentserver.actions._codec", "agentserver.actions._protocol")

@@ -1,0 +1,157 @@
+"""``agentserver invoke``, ``get``, ``cancel`` and ``watch``: one call each, its answer on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentserver.cli.caller import calling
+from agentserver.cli.console import note, print_json, print_text, styled
+from agentserver.cli.outcome import CommandError, Exit
+
+if TYPE_CHECKING:
+    from agentserver.client import Answer, InvocationsClient, Stream
+
+__all__ = ["cancel", "get", "invoke", "watch"]
+
+
+def invoke(arguments: argparse.Namespace) -> int:
+    """Invoke the agent; a stream is printed as it comes."""
+    body, media_type = _body(arguments)
+
+    async def call(client: InvocationsClient) -> int:
+        async with client.stream(
+            body, content_type=media_type, invocation_id=arguments.id, query=dict(arguments.query)
+        ) as stream:
+            if sys.stderr.isatty() and not arguments.json:
+                note(f"invocation {stream.invocation_id}  session {stream.session_id}")
+            await _print_stream(stream, as_json=arguments.json)
+        return Exit.OK
+
+    return calling(arguments, call)
+
+
+def get(arguments: argparse.Namespace) -> int:
+    """Print the state of an invocation."""
+
+    async def call(client: InvocationsClient) -> int:
+        _print_answer(await client.get(arguments.id), as_json=arguments.json)
+        return Exit.OK
+
+    return calling(arguments, call)
+
+
+def cancel(arguments: argparse.Namespace) -> int:
+    """Cancel an invocation and print what the agent says."""
+
+    async def call(client: InvocationsClient) -> int:
+        _print_answer(await client.cancel(arguments.id), as_json=arguments.json)
+        return Exit.OK
+
+    return calling(arguments, call)
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """Print the state of an invocation each time it changes, until it is done."""
+
+    async def call(client: InvocationsClient) -> int:
+        last: bytes | None = None
+
+        def done(answer: Answer) -> bool:
+            nonlocal last
+            if answer.body != last:
+                last = answer.body
+                _print_answer(answer, as_json=arguments.json)
+            return not answer.running
+
+        await client.wait(arguments.id, done=done, interval=arguments.interval, timeout=arguments.timeout)
+        return Exit.OK
+
+    return calling(arguments, call)
+
+
+def _body(arguments: argparse.Namespace) -> tuple[Any, str | None]:
+    """What is to be sent, and as which media type; None leaves the type to the client."""
+    if arguments.file is not None:
+        return _file(arguments)
+    text = sys.stdin.read() if arguments.body == "-" else arguments.body
+    if text is None or arguments.text or arguments.type:
+        return text, arguments.type
+    if not arguments.json and not text.lstrip().startswith(("{", "[")):
+        return text, None
+    try:
+        json.loads(text)
+    except ValueError as error:
+        if not arguments.json:
+            return text, None
+        raise CommandError(f"--json needs a body that is JSON: {error}; --text sends it as it is") from None
+    return text, "application/json"
+
+
+def _file(arguments: argparse.Namespace) -> tuple[bytes, str | None]:
+    if arguments.body is not None:
+        raise CommandError("BODY and --file exclude each other: give one")
+    path = Path(arguments.file)
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}") from None
+    if arguments.type is None and path.suffix == ".json":
+        return body, "application/json"
+    return body, arguments.type
+
+
+async def _print_stream(stream: Stream, *, as_json: bool) -> None:
+    if stream.content_type == "text/event-stream":
+        async for event in stream.events():
+            if as_json:
+                print_json({"event": event.event, "id": event.id, "data": _json_or_text(event.data)})
+            else:
+                _print_event(event.event, event.data)
+    elif as_json or (stream.content_type == "application/json" and sys.stdout.isatty()):
+        _print_answer(await stream.answer(), as_json=as_json)
+    else:
+        await _print_chunks(stream)
+
+
+def _print_event(name: str, data: str) -> None:
+    label = "" if name == "message" else styled(f"{name}: ", "cyan", sys.stdout)
+    print_text(label + data)
+
+
+async def _print_chunks(stream: Stream) -> None:
+    end = b"\n"
+    async for chunk in stream:
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+        end = chunk[-1:] or end
+    if end != b"\n" and sys.stdout.isatty():
+        print()
+
+
+def _print_answer(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "status": answer.status,
+                "invocation_id": answer.invocation_id,
+                "session_id": answer.session_id,
+                "request_id": answer.request_id,
+                "content_type": answer.content_type,
+                "body": _json_or_text(answer.text),
+            }
+        )
+    elif answer.content_type == "application/json" and sys.stdout.isatty():
+        print_text(json.dumps(answer.json(), indent=2, ensure_ascii=False))
+    else:
+        print_text(answer.text)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

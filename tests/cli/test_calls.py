@@ -1,0 +1,225 @@
+"""``invoke``, ``get``, ``cancel`` and ``watch`` against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from aiohttp import ClientSession, web
+
+from agentserver import InvocationContext, InvocationHandler, NotFoundError, ServerSentEvent
+from tests.cli.process import clean_environment, cli
+from tests.servers import free_port, serving
+
+
+class TalkativeHandler(InvocationHandler):
+    """Says what it was sent, or does what the body says."""
+
+    polls: ClassVar[int] = 0
+
+    async def handle(self, request: web.Request, context: InvocationContext) -> Any:
+        text = (await request.read()).decode(errors="replace")
+        if text == "events":
+            return self.events()
+        if text == "pieces":
+            return self.pieces()
+        if text == "many":
+            return "a line\n" * 100_000
+        if text == "cut":
+            return self.cut()
+        if text == "hang":
+            await asyncio.Event().wait()
+        if text == "secret":
+            raise web.HTTPUnauthorized
+        return {
+            "type": request.content_type,
+            "body": text,
+            "invocation": context.invocation_id,
+            "session": context.session_id,
+            "query": dict(request.query),
+            "token": request.headers.get("Authorization"),
+            "mood": context.client_headers.get("x-client-mood"),
+        }
+
+    async def events(self) -> AsyncIterator[ServerSentEvent]:
+        yield ServerSentEvent("hello")
+        yield ServerSentEvent('{"n": 1}', event="count", id="7")
+
+    async def pieces(self) -> AsyncIterator[str]:
+        yield "one "
+        yield "two"
+
+    async def cut(self) -> AsyncIterator[str]:
+        yield "one "
+        raise RuntimeError("out of words")
+
+    async def get(self, invocation_id: str, request: web.Request, context: InvocationContext) -> Any:
+        if invocation_id == "unknown":
+            raise NotFoundError("There is no such invocation")
+        TalkativeHandler.polls += 1
+        return {"status": "running" if TalkativeHandler.polls < 4 else "done", "id": invocation_id}
+
+    async def cancel(self, invocation_id: str, request: web.Request, context: InvocationContext) -> Any:
+        return {"status": "cancelled", "id": invocation_id}
+
+
+@pytest.fixture
+async def url() -> AsyncGenerator[str, None]:
+    TalkativeHandler.polls = 0
+    async with serving(TalkativeHandler) as client:
+        yield address(client)
+
+
+def address(client: ClientSession) -> str:
+    return str(client._base_url)
+
+
+async def test_invoke_sends_words_as_text_and_prints_the_answer(url: str) -> None:
+    done = await cli("invoke", "hello there", "--url", url)
+    assert (done.code, done.err) == (0, "")
+    answer = json.loads(done.out)
+    assert (answer["body"], answer["type"]) == ("hello there", "text/plain")
+
+
+@pytest.mark.parametrize("body", ['{"a": 1}', "[1, 2]"])
+async def test_invoke_sends_what_reads_as_json_as_json(url: str, body: str) -> None:
+    answer = json.loads((await cli("invoke", body, "--url", url)).out)
+    assert (answer["body"], answer["type"]) == (body, "application/json")
+    answer = json.loads((await cli("invoke", body, "--text", "--url", url)).out)
+    assert (answer["body"], answer["type"]) == (body, "text/plain")
+
+
+async def test_invoke_sends_standard_input_and_files(url: str, tmp_path: Path) -> None:
+    answer = json.loads((await cli("invoke", "-", "--url", url, stdin="from a pipe")).out)
+    assert answer["body"] == "from a pipe"
+    file = tmp_path / "picture.png"
+    file.write_bytes(b"PNG")
+    answer = json.loads((await cli("invoke", "--file", str(file), "--type", "image/png", "--url", url)).out)
+    assert (answer["body"], answer["type"]) == ("PNG", "image/png")
+
+
+async def test_invoke_carries_id_session_query_headers_and_token(url: str) -> None:
+    arguments = ["--id", "i-1", "--session", "s-1", "--query", "lang=de", "-H", "x-client-mood: sunny"]
+    done = await cli("invoke", "hi", *arguments, "--url", url, env={"AGENTSERVER_TOKEN": "t-1"})
+    answer = json.loads(done.out)
+    assert (answer["invocation"], answer["session"]) == ("i-1", "s-1")
+    assert answer["query"] == {"agent_session_id": "s-1", "lang": "de"}
+    assert (answer["mood"], answer["token"]) == ("sunny", "Bearer t-1")
+
+
+async def test_invoke_finds_the_server_by_its_variables(url: str) -> None:
+    assert (await cli("invoke", "hi", env={"AGENTSERVER_URL": url})).code == 0
+    assert (await cli("invoke", "hi", env={"PORT": url.rpartition(":")[2].strip("/")})).code == 0
+
+
+async def test_invoke_prints_the_data_of_events_and_the_pieces_of_streams(url: str) -> None:
+    assert (await cli("invoke", "events", "--url", url)).out == 'hello\ncount: {"n": 1}\n'
+    assert (await cli("invoke", "pieces", "--url", url)).out == "one two"
+
+
+async def test_invoke_with_json_prints_one_object_or_one_for_each_event(url: str) -> None:
+    done = await cli("invoke", '"hello"', "--json", "--id", "i-1", "--url", url)
+    answer = json.loads(done.out)
+    assert (answer["status"], answer["invocation_id"]) == (200, "i-1")
+    assert answer["body"]["type"] == "application/json"
+    done = await cli("invoke", "events", "--text", "--json", "--url", url)
+    assert [json.loads(line) for line in done.out.splitlines()] == [
+        {"event": "message", "id": "", "data": "hello"},
+        {"event": "count", "id": "7", "data": {"n": 1}},
+    ]
+
+
+async def test_get_and_cancel_print_what_the_agent_says(url: str) -> None:
+    assert json.loads((await cli("get", "i-1", "--url", url)).out) == {"status": "running", "id": "i-1"}
+    done = await cli("cancel", "i-1", "--json", "--url", url)
+    assert json.loads(done.out)["body"] == {"status": "cancelled", "id": "i-1"}
+
+
+async def test_watch_prints_each_state_once_until_the_invocation_is_done(url: str) -> None:
+    done = await cli("watch", "i-1", "--interval", "0.05", "--url", url)
+    assert [json.loads(line)["status"] for line in done.out.splitlines()] == ["running", "done"]
+    assert TalkativeHandler.polls == 4
+
+
+async def test_watch_ends_with_7_when_its_time_is_up(url: str) -> None:
+    TalkativeHandler.polls = -10_000
+    done = await cli("watch", "i-1", "--interval", "0.05", "--timeout", "0.3", "--url", url)
+    assert done.code == 7
+    assert done.err.count("\n") == 1
+
+
+async def test_no_server_ends_with_4_and_says_what_to_do() -> None:
+    done = await cli("invoke", "hi", "--url", f"http://127.0.0.1:{free_port()}")
+    assert done.code == 4
+    assert done.sentence.startswith("No server answers at http://127.0.0.1:")
+    assert "agentserver run" in done.sentence
+
+
+async def test_a_refused_token_ends_with_5_and_says_what_to_do(url: str) -> None:
+    done = await cli("invoke", "secret", "--url", url)
+    assert done.code == 5
+    assert "AGENTSERVER_TOKEN" in done.sentence
+
+
+async def test_a_token_is_not_sent_unencrypted_to_another_machine() -> None:
+    done = await cli("invoke", "hi", "--url", "http://192.0.2.1:8088", env={"AGENTSERVER_TOKEN": "t"})
+    assert done.code == 5
+    assert "https" in done.sentence
+
+
+async def test_an_error_of_the_agent_ends_with_6_and_its_words(url: str) -> None:
+    done = await cli("get", "unknown", "--url", url)
+    assert done.code == 6
+    assert done.sentence == "404 not_found: There is no such invocation"
+
+
+async def test_a_stream_that_is_cut_ends_with_7_after_what_came(url: str) -> None:
+    done = await cli("invoke", "cut", "--url", url)
+    assert (done.code, done.out) == (7, "one ")
+    assert "cut before its end" in done.err
+
+
+async def test_an_answer_that_does_not_come_ends_with_7(url: str) -> None:
+    done = await cli("invoke", "hang", "--timeout", "0.3", "--url", url)
+    assert done.code == 7
+    assert "--timeout" in done.sentence
+
+
+async def test_a_reader_that_has_read_enough_is_no_error(url: str) -> None:
+    process = await asyncio.create_subprocess_shell(
+        f"set -o pipefail; {sys.executable} -m agentserver.cli invoke many --url {url} | head -n 1",
+        executable="/bin/bash",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=clean_environment(),
+    )
+    assert await process.communicate() == (b"a line\n", b"")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["invoke", "not json", "--json"], "--json needs a body that is JSON"),
+        (["invoke", "hi", "--file", "x"], "exclude each other"),
+        (["invoke", "--file", "no-such-file"], "no-such-file cannot be read: No such file or directory"),
+        (["invoke", "hi", "--url", "ftp://x"], "needs the form http://localhost:8088"),
+        (["invoke", "hi", "--id", "a/b"], "invocation_id is 'a/b', but needs"),
+        (["get", ".."], "invocation_id is '..', but needs"),
+        (["invoke", "hi", "--session", "a b"], "session_id is 'a b', but needs"),
+        (["invoke", "hi", "-H", "nothing"], "'nothing' needs the form NAME:VALUE"),
+        (["invoke", "hi", "--timeout", "0"], "'0' is no time: give a number of seconds above 0"),
+        (["invoke", "hi", "--agent", "a"], "give --project URL, or set FOUNDRY_PROJECT_ENDPOINT"),
+        (["invoke", "hi", "--agent", "a", "--project", "https://x"], "needs the form https://ACCOUNT"),
+        (["get"], "the following arguments are required: ID"),
+    ],
+)
+async def test_bad_input_ends_with_2_and_one_sentence(arguments: list[str], words: str, url: str) -> None:
+    done = await cli(*arguments, env={"AGENTSERVER_URL": url})
+    assert done.code == 2
+    assert words in done.sentence
