@@ -6,17 +6,18 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from agentserver.core.options import AgentHostOptions
 from agentserver.errors import InvocationError, TooManyRequestsError
 from agentserver.wire import ErrorCode
 
 
-@dataclass(frozen=True, eq=False)
 class _Waiting:
-    session_id: str
-    admitted: asyncio.Future[None]
+    __slots__ = ("admitted", "session_id")
+
+    def __init__(self, session_id: str, admitted: asyncio.Future[None]) -> None:
+        self.session_id = session_id
+        self.admitted = admitted
 
 
 class Admission:
@@ -122,10 +123,3 @@ class Admission:
             status=503,
             headers={"Retry-After": str(self._retry_after)},
         )
-
-
-def admission_for(options: AgentHostOptions) -> Admission | None:
-    """The admission that *options* ask for; ``None`` if nothing is limited."""
-    if options.max_invocations is None and options.max_session_invocations is None:
-        return None
-    return Admission(options)

@@ -9,14 +9,13 @@ from typing import Any
 from aiohttp import web
 from typing_extensions import Self
 
-from agentserver.core._admission import admission_for
 from agentserver.core._health import HealthChecks, readiness_route
 from agentserver.core._routes import RouteTable
 from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.host import Host, HostParts
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.options import AgentHostOptions
-from agentserver.core.protocol import Hook, HostContext, Protocol, make_pipeline, mount
+from agentserver.core.protocol import Hook, HostContext, Protocol, admission_for, make_pipeline, mount
 from agentserver.core.services import ServiceCollection
 from agentserver.errors import ConfigurationError
 

@@ -127,7 +127,7 @@ class Host:
         except OSError as error:
             raise _cannot_listen(options.host, port, error) from None
         if options.blocked_loop_threshold:
-            standby = Standby(self._listener, self._server, self._pipeline.server)
+            standby = Standby(self._listener, server, self._pipeline.server)
             self._watchdog = Watchdog(options.blocked_loop_threshold, standby)
         logger.info(
             "listening on port %d, serving %s; %s",

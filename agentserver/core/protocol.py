@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiohttp import web
 
-from agentserver.core._admission import Admission
 from agentserver.core._pipeline import Pipeline
 from agentserver.core._routes import Route, RouteTable
 from agentserver.core.environment import FoundryEnvironment
@@ -17,6 +16,9 @@ from agentserver.core.lifetime import Lifetime
 from agentserver.core.options import AgentHostOptions
 from agentserver.core.services import ServiceProvider
 from agentserver.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from agentserver.core._admission import Admission
 
 Hook: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -55,6 +57,15 @@ class Protocol:
     segment: str
     routes: Callable[[HostContext], Iterable[Route]]
     on_stop: Hook | None = None
+
+
+def admission_for(options: AgentHostOptions) -> Admission | None:
+    """The admission that *options* ask for; ``None`` if the number of invocations is not limited."""
+    if options.max_invocations is None and options.max_session_invocations is None:
+        return None
+    from agentserver.core._admission import Admission
+
+    return Admission(options)
 
 
 def make_pipeline(context: HostContext, routes: RouteTable, protocol_segments: Iterable[str]) -> Pipeline:

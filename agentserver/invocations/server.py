@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from agentserver.core._admission import admission_for
 from agentserver.core._health import HealthChecks, readiness_route
 from agentserver.core._logging import configure_logging
 from agentserver.core._pipeline import Pipeline
@@ -17,7 +16,7 @@ from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.identity import segment
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.options import AgentHostOptions
-from agentserver.core.protocol import HostContext, make_pipeline, mount
+from agentserver.core.protocol import HostContext, admission_for, make_pipeline, mount
 from agentserver.core.services import ServiceCollection
 from agentserver.errors import StartupError
 from agentserver.invocations._activation import HandlerSource, activator, definition
