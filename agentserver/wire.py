@@ -98,6 +98,7 @@ class ErrorCode(str, Enum):
     UNAVAILABLE = "unavailable"
     INTERNAL_ERROR = "internal_error"
     CANCELLED = "cancelled"
+    ACCEPT_FAILED = "accept_failed"
     INVALID_JSON = "invalid_json"
     INVALID_MESSAGE = "invalid_message"
     INVALID_ACTION = "invalid_action"
@@ -118,6 +119,7 @@ class CloseCode(IntEnum):
     NORMAL = 1000
     GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
+    NO_STATUS = 1005
     ABNORMAL = 1006
     INVALID_PAYLOAD = 1007
     MESSAGE_TOO_BIG = 1009

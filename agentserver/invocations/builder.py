@@ -12,19 +12,24 @@ from agentserver.core.host import Host
 from agentserver.core.identity import segment
 from agentserver.core.protocol import HostContext, Protocol
 from agentserver.invocations._activation import HandlerSource, activator, definition
+from agentserver.invocations._definition import HandlerDefinition
 from agentserver.invocations._endpoints import Endpoints
+from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.wire import INVOCATIONS_PROTOCOL
 
 
 class AgentHostBuilder(HostBuilder):
     """Collects what a host is made of; ``build()`` checks it and makes the host."""
 
-    def add_invocations(self, handler: HandlerSource) -> Self:
+    def add_invocations(
+        self, handler: HandlerSource, *, options: InvocationsServerOptions | None = None
+    ) -> Self:
         """Serve *handler*.
 
         Args:
             handler: A handler class (a new object for every request), an object (shared by all), or a
                 function that makes one for each request.
+            options: The options of the protocols.
 
         Raises:
             StartupError: If the handler cannot serve.
@@ -32,7 +37,7 @@ class AgentHostBuilder(HostBuilder):
         offered = definition(handler)
 
         def routes(host: HostContext) -> list[Route]:
-            return Endpoints(offered, activator(handler, host.provider), host).routes()
+            return routes_of(handler, offered, host, options)
 
         return self.register_protocol(
             Protocol(INVOCATIONS_PROTOCOL, segment("agentserver-invocations"), routes)
@@ -63,3 +68,24 @@ class AgentHost(Host):
         """
         install_one_line_errors()
         return AgentHostBuilder(FoundryEnvironment.read() if environment is None else environment)
+
+
+def routes_of(
+    handler: HandlerSource,
+    offered: HandlerDefinition,
+    host: HostContext,
+    options: InvocationsServerOptions | None,
+) -> list[Route]:
+    """The routes of *handler*: HTTP, and the WebSocket where it has one.
+
+    Raises:
+        ServiceError: If its constructor asks for what nobody registered.
+    """
+    made = activator(handler, host.provider)
+    routes = Endpoints(offered, made, host).routes()
+    if offered.surface.websockets:
+        from agentserver.invocations._websocket import WebSocketEndpoint  # HTTP alone does not pay for it
+
+        endpoint = WebSocketEndpoint(made, host, options or InvocationsServerOptions())
+        routes += endpoint.routes(offered.surface.websockets)
+    return routes

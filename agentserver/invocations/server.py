@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -19,26 +18,29 @@ from agentserver.core.options import AgentHostOptions
 from agentserver.core.protocol import HostContext, admission_for, make_pipeline, mount
 from agentserver.core.services import ServiceCollection
 from agentserver.errors import StartupError
-from agentserver.invocations._activation import HandlerSource, activator, definition
-from agentserver.invocations._endpoints import Endpoints
-from agentserver.invocations.builder import AgentHost, AgentHostBuilder
+from agentserver.invocations._activation import HandlerSource, definition
+from agentserver.invocations.builder import AgentHost, AgentHostBuilder, routes_of
+from agentserver.invocations.options import InvocationsServerOptions
 
-
-@dataclass(frozen=True, kw_only=True)
-class InvocationsServerOptions:
-    """The options of the ``invocations`` protocol."""
+__all__ = ["InvocationsServer", "InvocationsServerOptions", "map_invocations_server"]
 
 
 class InvocationsServer:
     """The shortest way from a handler to a server."""
 
     @staticmethod
-    def run(handler: HandlerSource, *, configure: Callable[[AgentHostBuilder], object] | None = None) -> None:
+    def run(
+        handler: HandlerSource,
+        *,
+        options: InvocationsServerOptions | None = None,
+        configure: Callable[[AgentHostBuilder], object] | None = None,
+    ) -> None:
         """Serve *handler* until the process is told to stop.
 
         Args:
             handler: A handler class (a new object for every request), an object (shared by all), or a
                 function that makes one for each request.
+            options: The options of the protocols.
             configure: Called with the builder before the host is built.
 
         Exits with code 0 after a clean end, 1 or 2 with one line on standard error if it cannot start.
@@ -46,7 +48,7 @@ class InvocationsServer:
         try:
             builder = AgentHost.create_builder()
             configure_logging(builder.environment)
-            builder.add_invocations(handler)
+            builder.add_invocations(handler, options=options)
             if configure is not None:
                 configure(builder)
             builder.build().run()
@@ -61,6 +63,7 @@ def map_invocations_server(
     prefix: str = "",
     options: AgentHostOptions | None = None,
     environment: FoundryEnvironment | None = None,
+    invocations: InvocationsServerOptions | None = None,
     services: ServiceCollection | None = None,
     readiness: bool = True,
     configure_health: Callable[[HealthChecks], object] | None = None,
@@ -76,6 +79,7 @@ def map_invocations_server(
         prefix: A path before all routes, such as ``"/v1"``.
         options: Of which the limits, the log line and the server segments apply here.
         environment: Instead of the process's own.
+        invocations: The options of the protocols.
         services: What the handler's constructor may ask for.
         readiness: Whether to serve ``/readiness`` too, without the prefix.
         configure_health: Adds checks to it, as on the builder.
@@ -93,8 +97,8 @@ def map_invocations_server(
         provider,
         admission_for(options),
     )
-    endpoints = Endpoints(definition(handler), activator(handler, provider), host)
-    routes = RouteTable(endpoints.routes(), prefix).routes
+    offered = definition(handler)
+    routes = RouteTable(routes_of(handler, offered, host, invocations), prefix).routes
     if readiness:
         health = HealthChecks()
         if configure_health is not None:

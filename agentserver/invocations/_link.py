@@ -1,0 +1,365 @@
+"""One WebSocket on its transport: flow control both ways, the closing handshake, keep-alive.
+
+aiohttp's own response sees a Ping or a Close only while the handler reads, answers every Close with 1000 and
+leaves a client that broke the protocol without a reason. So this takes the transport over after the 101.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import WSMessage, WSMsgType
+
+from agentserver.invocations._frames import (
+    CLOSE,
+    PING,
+    PONG,
+    FrameError,
+    FrameReader,
+    Inflate,
+    close_payload,
+    header,
+    read_close,
+)
+from agentserver.wire import CloseCode
+
+# What may wait for a handler that does not read, besides one message: then the client is stopped.
+_UNREAD_LIMIT: Final = 1 << 16
+# Charged for each message, so that a million empty ones cannot wait either.
+_MESSAGE_COST: Final = 128
+# From here on header and payload are written one after the other instead of being copied together.
+_LARGE: Final = 1 << 14
+# Frames over this never pass the hosting platform (contract, section 5).
+_PLATFORM_LIMIT: Final = 1 << 20
+_CLOSED: Final = WSMessage(WSMsgType.CLOSED, None, None)
+
+
+logger = logging.getLogger("agentserver")
+
+
+class Link(asyncio.Protocol):
+    """The connection under a handler's WebSocket.
+
+    Args:
+        transport: The upgraded connection.
+        max_size: Bytes a message may have.
+        close_timeout: Seconds for the client to answer a close.
+        keepalive: Seconds between Pings; 0 is never.
+        inflate: Decompresses messages, if that was negotiated.
+
+    Attributes:
+        close_code: How the connection ended or is going to; ``None`` while it is open.
+        error: What the client did wrong.
+        on_end: Called once when no message can come any more; with True if nobody said goodbye.
+        lost: Done when the transport is gone.
+    """
+
+    __slots__ = (
+        "_alive",
+        "_close_sent",
+        "_close_timeout",
+        "_deaf",
+        "_ended",
+        "_keepalive",
+        "_loop",
+        "_ping_timer",
+        "_pong",
+        "_queue",
+        "_reader",
+        "_senders",
+        "_stalled",
+        "_timer",
+        "_transport",
+        "_unread",
+        "_waiter",
+        "_warned",
+        "close_code",
+        "error",
+        "lost",
+        "on_end",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        *,
+        max_size: int,
+        close_timeout: float,
+        keepalive: float = 0.0,
+        inflate: Inflate | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._reader = FrameReader(self, max_size, inflate)
+        self._close_timeout = close_timeout
+        self._keepalive = keepalive
+        self._queue: deque[tuple[WSMessage, int]] = deque()
+        self._unread = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._senders: list[asyncio.Future[None]] | None = None
+        self._stalled = self._deaf = self._close_sent = self._ended = self._warned = False
+        self._alive = True
+        self._pong: bytes | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ping_timer = self._loop.call_later(keepalive, self._tick) if keepalive else None
+        self.close_code: int | None = None
+        self.error: FrameError | None = None
+        self.on_end: Callable[[bool], object] | None = None
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+
+    # --- what the transport says
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came."""
+        self._alive = True
+        if not self._deaf:
+            self._read(data)
+
+    def eof_received(self) -> None:
+        """The client sends no more; the transport closes itself."""
+
+    def pause_writing(self) -> None:
+        """The client does not keep up: senders wait from now on."""
+        self._senders = []
+
+    def resume_writing(self) -> None:
+        """Senders may go on."""
+        senders, self._senders = self._senders, None
+        for sender in senders or ():
+            if not sender.done():
+                sender.set_result(None)
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            self.write(PONG, pong)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        if self.close_code is None or (exc is not None and not self._deaf):
+            self.close_code = CloseCode.ABNORMAL
+        abrupt = not (self._close_sent or self._deaf)
+        self._close_sent = self._deaf = True
+        for timer in (self._timer, self._ping_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._ping_timer = None
+        if not self.lost.done():
+            self.lost.set_result(None)
+        self.resume_writing()
+        self._end(abrupt=abrupt)
+
+    # --- what the reader says
+
+    def on_message(self, message: WSMessage, size: int) -> bool:
+        """Queue a message for the handler."""
+        if self._close_sent:
+            return True
+        if size > _PLATFORM_LIMIT:
+            self._warn(size)
+        self._queue.append((message, size))
+        self._unread += size + _MESSAGE_COST
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._unread > _UNREAD_LIMIT and len(self._queue) > 1:
+            self._stalled = True
+            self._transport.pause_reading()
+        return not self._stalled
+
+    def on_control(self, opcode: int, payload: bytes) -> bool:
+        """Answer a control frame."""
+        if opcode == CLOSE:
+            self._on_close(payload)
+        elif opcode == PING and not self._close_sent:
+            if self._senders is None:
+                self.write(PONG, payload)
+            else:
+                self._pong = payload  # only the latest Ping needs its answer (RFC 6455, section 5.5.3)
+        return not self._deaf
+
+    def _read(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+        except FrameError as error:
+            self._fail(error)
+
+    def _on_close(self, payload: bytes) -> None:
+        code, reason = read_close(payload)
+        self._deaf = True
+        if not self._close_sent:
+            self.close_code = code
+            self._write_close(payload[:2])
+        self._end(WSMessage(WSMsgType.CLOSE, code, reason))
+        self._transport.close()
+
+    def _fail(self, error: FrameError) -> None:
+        self._deaf = True
+        self.error = error
+        if not self._close_sent:
+            self.close_code = error.code
+            self._write_close(close_payload(error.code, error.reason.encode()))
+        # Closing with data unread would reset the connection, and the client would never see the code.
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._resume()
+        self._end(WSMessage(WSMsgType.CLOSE, error.code, error.reason))
+
+    def _end(self, last: WSMessage | None = None, *, abrupt: bool = False) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if last is not None:
+            self._queue.append((last, 0))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self.on_end is not None:
+            self.on_end(abrupt)
+
+    # --- what the handler wants
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._close_sent
+
+    async def receive(self, timeout: float | None = None) -> WSMessage:
+        """The next message; a ``CLOSE`` and then ``CLOSED`` for ever when there are no more.
+
+        Args:
+            timeout: Seconds to wait, then `asyncio.TimeoutError`.
+        """
+        while not self._queue:
+            if self._ended:
+                return _CLOSED
+            if self._waiter is not None:
+                raise RuntimeError("receive() is running already: one task at a time may read a WebSocket")
+            waiter = self._waiter = self._loop.create_future()
+            timer = None if timeout is None else self._loop.call_later(timeout, _expire, waiter)
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        message, size = self._queue.popleft()
+        self._unread -= size + _MESSAGE_COST
+        if self._stalled and self._unread <= _UNREAD_LIMIT // 2:
+            self._resume()
+        return message
+
+    async def send(self, opcode: int, payload: bytes, *, compressed: bool = False) -> None:
+        """Send a frame, and wait while the client does not keep up.
+
+        Raises:
+            ConnectionResetError: If the connection is closed or closes meanwhile.
+        """
+        self.write(opcode, payload, compressed=compressed)
+        while self._senders is not None:
+            sender = self._loop.create_future()
+            self._senders.append(sender)
+            await sender
+            if self.lost.done():
+                raise _closed(self.close_code)
+
+    def write(self, opcode: int, payload: bytes, *, compressed: bool = False) -> None:
+        """Send a frame without waiting.
+
+        Raises:
+            ConnectionResetError: If the connection is closed.
+        """
+        if self._close_sent:
+            raise _closed(self.close_code)
+        head = header(opcode, len(payload), compressed=compressed)
+        if len(payload) < _LARGE:
+            self._transport.write(head + payload)
+        else:
+            self._transport.write(head)
+            self._transport.write(payload)
+            if len(payload) > _PLATFORM_LIMIT:
+                self._warn(len(payload))
+
+    def close(self, code: int, reason: bytes = b"") -> bool:
+        """Begin to close, without waiting; False if that has begun already.
+
+        Raises:
+            ValueError: If *code* or *reason* may not be sent.
+        """
+        payload = close_payload(code, reason)
+        if self._close_sent:
+            return False
+        self.close_code = code
+        self._write_close(payload)
+        self._queue.clear()
+        self._unread = 0
+        self._resume()
+        self._end(WSMessage(WSMsgType.CLOSING, None, None))
+        return True
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._transport.abort()
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """A fact about the transport."""
+        return self._transport.get_extra_info(name, default)
+
+    # --- what aiohttp's connection wants of a parser
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Take what came behind the request for the upgrade."""
+        self.data_received(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Nothing: the transport says so itself."""
+
+    # --- the rest
+
+    def _write_close(self, payload: bytes) -> None:
+        self.write(CLOSE, payload)
+        self._close_sent = True
+        self._pong = None
+        self._timer = self._loop.call_later(self._close_timeout, self._give_up)
+
+    def _warn(self, size: int) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "a WebSocket message of %d bytes: the hosting platform drops frames over 1 MiB, "
+                "so send large data in smaller messages",
+                size,
+            )
+
+    def _resume(self) -> None:
+        if self._stalled:
+            self._stalled = False
+            if not self._deaf:
+                self._read(b"")
+            if not self._stalled and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _tick(self) -> None:
+        # While reading is paused nothing can be known of the client.
+        if not self._alive and not self._stalled:
+            self._give_up()
+            return
+        self._alive = self._stalled
+        if not self._close_sent:
+            self.write(PING, b"")
+        self._ping_timer = self._loop.call_later(self._keepalive, self._tick)
+
+    def _give_up(self) -> None:
+        if not self._deaf:
+            self.close_code = CloseCode.ABNORMAL
+        self._transport.abort()
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(asyncio.TimeoutError("no message came in time"))
+
+
+def _closed(code: int | None) -> ConnectionResetError:
+    return ConnectionResetError(f"the WebSocket is closed ({code}): nothing can be sent")

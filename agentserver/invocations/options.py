@@ -1,0 +1,49 @@
+"""How the ``invocations`` protocols behave: every limit and switch, checked when made."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from agentserver.errors import ConfigurationError
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvocationsServerOptions:
+    """The options of ``invocations`` and ``invocations_ws``.
+
+    Args:
+        websocket_max_message_size: Bytes a WebSocket message may have; a larger one is answered with 1009.
+            The hosting platform drops frames over 1 MiB whatever this says.
+        websocket_close_timeout: Seconds that a client has to answer a close, and that a handler has to finish
+            after the client said goodbye, before it is cancelled.
+        websocket_protocols: The subprotocols the agent speaks; the first that a client asks for among them is
+            chosen and is ``websocket.ws_protocol``.
+
+    Raises:
+        ConfigurationError: If a value is out of its range.
+    """
+
+    websocket_max_message_size: int = 16 * 1024 * 1024
+    websocket_close_timeout: float = 10.0
+    websocket_protocols: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.websocket_max_message_size < 1:
+            raise ConfigurationError(
+                f"websocket_max_message_size is {self.websocket_max_message_size}, but it must be 1 or more"
+            )
+        timeout = self.websocket_close_timeout
+        if not math.isfinite(timeout) or timeout <= 0:
+            raise ConfigurationError(
+                f"websocket_close_timeout is {timeout}, but it must be a number of seconds above 0"
+            )
+        for protocol in self.websocket_protocols:
+            if not _TOKEN.fullmatch(protocol):
+                raise ConfigurationError(
+                    f"the subprotocol {protocol!r} must be a word of letters, digits and !#$%&'*+-.^_`|~"
+                )
