@@ -26,7 +26,9 @@ ARROWS = {
     "cli": {"wire", "errors", "core", "invocations", "actions", "client", "conformance"},
 }
 # Of actions, the client may use what has no server in it.
-FRAMES = ("agentserver.actions.frames", "agentserver.actions._codec", "agentserver.actions._protocol")
+FRAMES = tuple(
+    f"agentserver.actions.{name}" for name in ("frames", "_codec", "_protocol", "_client_protocol")
+)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,7 +1,7 @@
-"""Which frame may follow which, for both ends of a connection (contract, section 6). No input, no output.
+"""Which frame may follow which (contract, section 6), and the server's end. No input, no output.
 
 One table says how an invocation goes on; the server's end is held to it before a frame goes out, the
-client's end when one comes in:
+client's end (``_client_protocol``) when one comes in:
 
 .. code-block:: text
 
@@ -15,13 +15,12 @@ client's end when one comes in:
 from __future__ import annotations
 
 import uuid
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
-from agentserver.actions._codec import decode_action, decode_message, encode_message, is_id
+from agentserver.actions._codec import chunk_encoder, decode_action, encode_message
 from agentserver.actions.frames import (
     CancelInvocation,
     ErrorFrame,
@@ -38,24 +37,20 @@ from agentserver.actions.frames import (
 from agentserver.wire import ErrorCode
 
 __all__ = [
-    "Answer",
-    "ClientEvent",
-    "ClientProtocol",
     "Invocation",
-    "Notice",
     "OrderError",
     "Phase",
-    "Progress",
     "Query",
     "Respond",
     "ServerEvent",
     "ServerProtocol",
     "Start",
+    "new_id",
+    "next_phase",
 ]
 
 
 _CANCELLED = ErrorCode.CANCELLED.value
-_QueryFrame = TypeVar("_QueryFrame", GetInvocation, CancelInvocation)
 
 
 class Phase(Enum):
@@ -86,14 +81,20 @@ _NEXT: Mapping[tuple[Phase, type[InvocationFrame]], Phase] = {
 }
 
 
-def _next(phase: Phase, frame: InvocationFrame) -> Phase:
-    following = _NEXT.get((phase, type(frame)))
+def next_phase(phase: Phase, kind: type[InvocationFrame]) -> Phase:
+    """The phase after a frame of *kind*.
+
+    Raises:
+        OrderError: If it may not come in *phase*.
+    """
+    following = _NEXT.get((phase, kind))
     if following is None:
-        raise OrderError(f"{type(frame).__name__} may not follow when the invocation is {phase.value}")
+        raise OrderError(f"{kind.__name__} may not follow when the invocation is {phase.value}")
     return following
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """A new id for an invocation or a session."""
     return str(uuid.uuid4())
 
 
@@ -107,12 +108,13 @@ class Invocation:
     now, and what :func:`encode_message` raises if the payload is no JSON; either way nothing has changed.
     """
 
-    __slots__ = ("_phase", "invocation_id", "session_id")
+    __slots__ = ("_encode_chunk", "_phase", "invocation_id", "session_id")
 
     def __init__(self, invocation_id: str, session_id: str) -> None:
         self.invocation_id = invocation_id
         self.session_id = session_id
         self._phase = Phase.WAITING
+        self._encode_chunk: Callable[[Any], bytes] | None = None
 
     @property
     def phase(self) -> Phase:
@@ -121,7 +123,12 @@ class Invocation:
 
     def chunk(self, payload: Any) -> bytes:
         """Write one piece of the answer."""
-        return self._write(StreamChunk(self.invocation_id, self.session_id, payload))
+        following = next_phase(self._phase, StreamChunk)
+        if self._encode_chunk is None:
+            self._encode_chunk = chunk_encoder(self.invocation_id, self.session_id)
+        data = self._encode_chunk(payload)
+        self._phase = following
+        return data
 
     def result(self, payload: Any) -> bytes:
         """Write the last frame of an invocation that answers once."""
@@ -143,7 +150,7 @@ class Invocation:
         return True
 
     def _write(self, frame: InvocationFrame) -> bytes:
-        following = _next(self._phase, frame)
+        following = next_phase(self._phase, type(frame))
         if self._phase is Phase.CANCELLING and following is Phase.ENDED:
             frame = ErrorFrame(
                 _CANCELLED, "The invocation was cancelled", self.invocation_id, self.session_id
@@ -200,7 +207,7 @@ class ServerProtocol:
     """
 
     def __init__(
-        self, *, limit: int = 64, session_id: str | None = None, new_id: Callable[[], str] = _new_id
+        self, *, limit: int = 64, session_id: str | None = None, new_id: Callable[[], str] = new_id
     ) -> None:
         self._limit = limit
         self._session_id = session_id
@@ -268,129 +275,3 @@ class ServerProtocol:
             f"This connection has {self._limit} {what} under way, the most it may have; wait for one to end"
         )
         return ErrorFrame(ErrorCode.TOO_MANY_REQUESTS.value, message, invocation_id, session_id)
-
-
-# --- The client's end
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A frame of an invocation that this client started. Any but a chunk is its last."""
-
-    frame: InvocationFrame
-
-    @property
-    def last(self) -> bool:
-        """Whether the invocation has ended."""
-        return not isinstance(self.frame, StreamChunk)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to the oldest open *query* about its id."""
-
-    query: GetInvocation | CancelInvocation
-    frame: Result | ErrorFrame
-
-
-@dataclass(frozen=True)
-class Notice:
-    """An error that belongs to no invocation and no query: the server could not read a frame."""
-
-    frame: ErrorFrame
-
-
-ClientEvent = Progress | Answer | Notice | Respond
-
-
-class ClientProtocol:
-    """The client's end of one connection: makes the actions, and says what each answer is about."""
-
-    def __init__(self, *, new_id: Callable[[], str] = _new_id) -> None:
-        self._new_id = new_id
-        self._phases: dict[str, Phase] = {}
-        self._queries: dict[str, deque[GetInvocation | CancelInvocation]] = {}
-
-    def invoke(
-        self, payload: Mapping[str, Any], *, invocation_id: str | None = None, session_id: str | None = None
-    ) -> Invoke:
-        """Open an invocation; the frame has an id even when none was given.
-
-        Raises:
-            ValueError: If an id breaks the rules (contract, section 2) or its invocation is still open.
-        """
-        chosen = self._new_id() if invocation_id is None else _checked(invocation_id, "invocation_id")
-        if session_id is not None:
-            _checked(session_id, "session_id")
-        if chosen in self._phases:
-            raise ValueError("an invocation with this invocation_id is still open on this connection")
-        self._phases[chosen] = Phase.WAITING
-        return Invoke(payload, chosen, session_id)
-
-    def get(self, invocation_id: str) -> GetInvocation:
-        """Open a question for the state of an invocation.
-
-        Raises:
-            ValueError: If *invocation_id* breaks the rules (contract, section 2).
-        """
-        return self._ask(GetInvocation(_checked(invocation_id, "invocation_id")))
-
-    def cancel(self, invocation_id: str) -> CancelInvocation:
-        """Open a request to cancel an invocation.
-
-        Raises:
-            ValueError: If *invocation_id* breaks the rules (contract, section 2).
-        """
-        return self._ask(CancelInvocation(_checked(invocation_id, "invocation_id")))
-
-    def receive(self, text: str) -> ClientEvent | None:
-        """Take one text message of the server; None: nothing is to be done.
-
-        Raises:
-            FrameError: If *text* is no server frame.
-            OrderError: If the frame may not come now. The connection cannot be trusted after either.
-        """
-        frame = decode_message(text)
-        if isinstance(frame, Ping):
-            return Respond(Pong())
-        if isinstance(frame, Pong):
-            return None
-        if isinstance(frame, ErrorFrame) and not self._is_known(frame):
-            return Notice(frame)
-        return self._answer(frame) or self._progress(frame)
-
-    def _ask(self, query: _QueryFrame) -> _QueryFrame:
-        self._queries.setdefault(query.invocation_id, deque()).append(query)
-        return query
-
-    def _is_known(self, frame: ErrorFrame) -> bool:
-        return frame.invocation_id in self._queries or frame.invocation_id in self._phases
-
-    def _answer(self, frame: InvocationFrame) -> Answer | None:
-        if not isinstance(frame, (Result, ErrorFrame)) or frame.session_id is not None:
-            return None
-        queries = self._queries.get(frame.invocation_id or "")
-        if queries is None:
-            return None
-        query = queries.popleft()
-        if not queries:
-            del self._queries[query.invocation_id]
-        return Answer(query, frame)
-
-    def _progress(self, frame: InvocationFrame) -> Progress:
-        invocation_id = frame.invocation_id or ""
-        phase = self._phases.get(invocation_id)
-        if phase is None:
-            raise OrderError(f"{type(frame).__name__} is for an invocation that is not open")
-        following = _next(phase, frame)
-        if following is Phase.ENDED:
-            del self._phases[invocation_id]
-        else:
-            self._phases[invocation_id] = following
-        return Progress(frame)
-
-
-def _checked(value: str, name: str) -> str:
-    if not is_id(value):
-        raise ValueError(f"{name} must be 1 to 256 letters, digits, dots, underscores, colons or hyphens")
-    return value

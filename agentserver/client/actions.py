@@ -12,8 +12,9 @@ from typing import Any
 
 from typing_extensions import Self
 
+from agentserver.actions._client_protocol import Answer, ClientEvent, ClientProtocol, Notice, Progress
 from agentserver.actions._codec import encode_action
-from agentserver.actions._protocol import Answer, ClientEvent, ClientProtocol, Notice, OrderError, Progress
+from agentserver.actions._protocol import OrderError
 from agentserver.actions.frames import (
     CancelInvocation,
     ClientFrame,

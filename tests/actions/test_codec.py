@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentserver.actions._codec import (
+    chunk_encoder,
     decode_action,
     decode_message,
     encode_action,
@@ -69,6 +70,14 @@ def test_a_client_frame_is_read_as_it_was_written(frame: ClientFrame) -> None:
 @given(server_frames)
 def test_a_server_frame_is_read_as_it_was_written(frame: ServerFrame) -> None:
     assert decode_message(encode_message(frame).decode()) == frame
+
+
+@given(ids, ids, json_values | st.just("\ud800"))
+def test_a_stream_s_chunks_are_written_as_any_other_frame(
+    invocation_id: str, session_id: str, payload: Any
+) -> None:
+    expected = encode_message(StreamChunk(invocation_id, session_id, payload))
+    assert chunk_encoder(invocation_id, session_id)(payload) == expected
 
 
 @pytest.mark.parametrize(
@@ -253,7 +262,7 @@ def test_a_payload_that_is_no_json_is_refused_when_it_is_written() -> None:
 
 def test_the_frames_can_be_imported_without_the_server() -> None:
     program = (
-        "import sys, agentserver.actions._protocol as p\n"
+        "import sys, agentserver.actions._client_protocol as p\n"
         "print([m for m in sys.modules if m.startswith(('aiohttp', 'agentserver.invocations'))])"
     )
     run = subprocess.run(

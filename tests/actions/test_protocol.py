@@ -19,15 +19,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType] - Hypothesis has no types for it
 )
 
+from agentserver.actions._client_protocol import Answer, ClientProtocol, Notice, Progress
 from agentserver.actions._codec import decode_message, encode_action, encode_message
 from agentserver.actions._protocol import (
-    Answer,
-    ClientProtocol,
     Invocation,
-    Notice,
     OrderError,
     Phase,
-    Progress,
     Query,
     Respond,
     ServerProtocol,
