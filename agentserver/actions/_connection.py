@@ -76,7 +76,7 @@ class ActionConnection:
         self._protocol = ServerProtocol(
             limit=handler.max_concurrent_invocations, session_id=context.session_id
         )
-        self._writer = FrameWriter(lambda frame: websocket.send_frame(frame, WSMsgType.TEXT))
+        self._writer = FrameWriter(partial(websocket.send_frame, opcode=WSMsgType.TEXT))
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._last_query: dict[str, asyncio.Task[None]] = {}

@@ -46,9 +46,10 @@ class FrameWriter:
             await self._stand_in_line()
         if self._closed:
             raise ConnectionEndedError
-        self._frames.append(frame)
         self._size += len(frame)
-        self._filled.set()
+        self._frames.append(frame)
+        if len(self._frames) == 1:
+            self._filled.set()
 
     async def run(self) -> None:
         """Send what is put until :meth:`close` is called or the connection is gone. Must not be cancelled."""
@@ -72,10 +73,10 @@ class FrameWriter:
             self._let_on()
 
     async def _send_all(self) -> None:
-        while self._frames:
-            frame = self._frames.popleft()
-            await self._send(frame)
-            self._size -= len(frame)
+        frames, send = self._frames, self._send
+        while frames:
+            await send(frames.popleft())
+        self._size = 0
 
     async def _stand_in_line(self) -> None:
         turn = asyncio.get_running_loop().create_future()
