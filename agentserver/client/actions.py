@@ -79,9 +79,28 @@ class ActionsConnection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; what runs on it ends with :class:`ConnectionClosedError`."""
         await self._connection.close()
         if self._reader is not None:
             await self._reader
+
+    async def closed(self) -> ConnectionClosedError:
+        """Wait for the end of the connection, whoever ends it, and return its code and reason.
+
+        Raises:
+            RuntimeError: If the connection was not opened.
+            ClientError: If something else than a close ended it.
+        """
+        if self._reader is None:
+            raise RuntimeError("the connection is not open: enter it with 'async with'")
+        await asyncio.wait({self._reader})
+        over = self._over or self._closed(CloseCode.ABNORMAL)
+        if isinstance(over, ConnectionClosedError):
+            return over
+        raise over
 
     async def invoke(
         self,

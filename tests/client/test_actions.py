@@ -299,3 +299,15 @@ async def test_a_server_without_actions_is_a_404(
         with pytest.raises(ResponseError, match="no WebSocket there"):
             async with client.actions():
                 pass
+
+
+async def test_the_end_of_the_connection_can_be_awaited_whoever_ends_it(opened: Open) -> None:
+    async with opened(silent) as (actions, peer):
+        await peer.socket.close(code=4001, message=b"enough")
+        closed = await actions.closed()
+        assert (closed.code, closed.reason) == (4001, "enough")
+    async with opened(silent) as (actions, _):
+        await actions.close()
+        assert (await actions.closed()).code == 1000
+    with pytest.raises(RuntimeError, match="enter it with 'async with'"):
+        await InvocationsClient().actions().closed()
