@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentserver.cli.caller import calling
 from agentserver.cli.console import note, print_json, print_text, styled
+from agentserver.cli.files import read_file
 from agentserver.cli.outcome import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -94,12 +94,8 @@ def _body(arguments: argparse.Namespace) -> tuple[Any, str | None]:
 def _file(arguments: argparse.Namespace) -> tuple[bytes, str | None]:
     if arguments.body is not None:
         raise CommandError("BODY and --file exclude each other: give one")
-    path = Path(arguments.file)
-    try:
-        body = path.read_bytes()
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror}") from None
-    if arguments.type is None and path.suffix == ".json":
+    body = read_file(arguments.file)
+    if arguments.type is None and arguments.file.endswith(".json"):
         return body, "application/json"
     return body, arguments.type
 

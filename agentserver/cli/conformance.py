@@ -9,6 +9,6 @@ __all__ = ["conformance"]
 
 def conformance(arguments: argparse.Namespace) -> int:
     """Run the conformance kit."""
-    from agentserver.conformance.__main__ import main
+    from agentserver.conformance.__main__ import run
 
-    return main(arguments.arguments)
+    return run(arguments.arguments)

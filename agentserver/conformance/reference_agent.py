@@ -26,7 +26,6 @@ from agentserver import (
     ServerSentEvent,
     map_invocations_server,
 )
-from agentserver.conformance.reference_actions import Actions, ActionsFull, ActionsStream
 
 NOT_SUPPORTED = 64
 _OPENAPI = {"openapi": "3.0.3", "info": {"title": "reference-agent", "version": "1.0.0"}, "paths": {}}
@@ -316,9 +315,6 @@ _HANDLERS: dict[str, type[InvocationHandler]] = {
     "ws_only": WebSocketOnly,
     "one_document": OneDocument,
     "unhealthy": HttpOnly,
-    "actions": Actions,
-    "actions_stream": ActionsStream,
-    "actions_full": ActionsFull,
 }
 
 

@@ -1,0 +1,274 @@
+"""``connect``: the console, typed to in a terminal and fed by a pipe, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from agentserver import (
+    ActionContext,
+    InvocationActionHandler,
+    InvocationContext,
+    InvocationError,
+    InvocationWebSocketHandler,
+)
+from tests.cli.process import Outcome, cli
+from tests.cli.terminal import Terminal, terminal
+from tests.servers import free_port, serving
+
+
+class Parrot(InvocationWebSocketHandler):
+    """Says it back, or does what it is told."""
+
+    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        async for message in websocket:
+            if message.data == "fail":
+                raise RuntimeError("a secret")
+            if message.data == "leave":
+                await websocket.close(code=4001, message=b"enough")
+            elif message.data == "done":
+                return
+            elif message.data == "later":
+                await asyncio.sleep(0.2)
+                await websocket.send_str("at last")
+            elif message.data == "paint":
+                await websocket.send_str("\x1b[31mred\x07")
+            elif message.type is WSMsgType.BINARY:
+                await websocket.send_bytes(message.data[::-1])
+            else:
+                await websocket.send_str(f"You said: {message.data}")
+
+
+class Counter(InvocationActionHandler):
+    """Counts to the number in the payload, or for ever."""
+
+    async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> AsyncIterator[Any]:
+        if "to" not in payload:
+            raise InvocationError("no_number", "Say how far to count")
+        for number in range(payload["to"] or 1):
+            yield {"n": number}
+        if not payload["to"]:
+            await asyncio.Event().wait()
+
+    async def get_invocation(self, context: ActionContext) -> Any:
+        return {"state": "known", "id": context.invocation_id}
+
+
+@pytest.fixture
+async def parrot() -> AsyncGenerator[str, None]:
+    async with serving(Parrot) as client:
+        yield str(client._base_url)
+
+
+@pytest.fixture
+async def counter() -> AsyncGenerator[str, None]:
+    async with serving(Counter) as client:
+        yield str(client._base_url)
+
+
+async def piped(url: str, *lines: str, options: tuple[str, ...] = ()) -> Outcome:
+    return await cli("connect", "--url", url, "--linger", "0.1", *options, stdin="\n".join(lines))
+
+
+def events(done: Outcome) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+async def test_a_pipe_sends_lines_and_prints_messages(parrot: str) -> None:
+    done = await piped(parrot, "hello", "", '/json {"a": 1}', "/text /slash")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == 'You said: hello\nYou said: {"a": 1}\nYou said: /slash\n'
+
+
+async def test_a_pipe_waits_for_a_silence_before_it_closes(parrot: str) -> None:
+    done = await cli("connect", "--url", parrot, "--linger", "5", stdin="later\n/close")
+    assert (done.code, done.out) == (0, "")
+    done = await cli("connect", "--url", parrot, "--linger", "0.5", stdin="later")
+    assert (done.code, done.out) == (0, "at last\n")
+
+
+async def test_a_file_goes_out_as_one_binary_message(parrot: str, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"\x00\x01abc")
+    done = await piped(parrot, f"/file {tmp_path / 'data'}")
+    assert done.out == "(5 bytes: 63 62 61 01 00)\n"
+
+
+async def test_json_shows_everything_that_happens(parrot: str, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"abc")
+    lines = ["hello", f"/file {tmp_path / 'data'}", "/ping", "done"]
+    done = await piped(parrot, *lines, options=("--json", "--session", "s-1"))
+    assert done.code == 0
+    opened, *received, closed = events(done)
+    assert opened == {"type": "open", "session_id": "s-1"}
+    assert {"type": "text", "data": "You said: hello"} in received
+    assert {"type": "binary", "data": base64.b64encode(b"cba").decode()} in received
+    assert any(event["type"] == "pong" and event["milliseconds"] >= 0 for event in received)
+    assert closed == {"type": "close", "code": 1000, "reason": ""}
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("leave", 6, "the connection was closed with code 4001: enough"),
+        ("fail", 6, "the connection was closed with code 1011: Internal server error"),
+        ("/json {", 2, "/json needs JSON: Expecting property name"),
+        ("/file no-such-file", 2, "no-such-file cannot be read: No such file or directory"),
+        ("/close 999", 2, "/close 999: a code is 1000 or from 3000 to 4999"),
+        ("/dance", 2, "There is no /dance: /help says what there is"),
+    ],
+)
+async def test_what_goes_wrong_in_a_pipe_ends_it_with_one_sentence(
+    line: str, code: int, words: str, parrot: str
+) -> None:
+    done = await piped(parrot, line, "more", options=("--linger", "10"))
+    assert done.code == code
+    assert words in done.err
+    assert done.err.count("\n") == 1
+
+
+async def test_no_server_no_websocket_and_a_bad_session_end_with_one_sentence(counter: str) -> None:
+    done = await cli("connect", "--url", f"http://127.0.0.1:{free_port()}")
+    assert done.code == 4
+    assert "agentserver run" in done.sentence
+    done = await cli("connect", "--url", f"{counter}/nowhere")
+    assert done.code == 6
+    assert "serves no WebSocket there" in done.sentence
+    done = await cli("connect", "--url", counter, "--session", "a b")
+    assert done.code == 2
+    assert "session_id is 'a b'" in done.sentence
+
+
+async def test_a_person_talks_and_sees_what_comes(parrot: str) -> None:
+    async with terminal("connect", "--url", parrot, "--session", "s-1") as screen:
+        await ready(screen)
+        await enter(screen, "hello", "< You said: hello")
+        await enter(screen, "/ping", "pong after ")
+        await enter(screen, "/json {", "/json needs JSON")
+        await enter(screen, "/help", "/close")
+        await enter(screen, "paint", "< \ufffd[31mred\ufffd")
+        screen.type("\x04")
+        await screen.until("closed with code 1000")
+        assert await screen.exit_code() == 0
+    assert "Traceback" not in screen.text
+
+
+async def test_a_person_sees_the_agents_close_while_typing(parrot: str) -> None:
+    async with terminal("connect", "--url", parrot) as screen:
+        await ready(screen)
+        screen.type("leave\rhalf a li")
+        await screen.until("closed by the agent with code 4001: enough")
+        assert await screen.exit_code() == 6
+
+
+async def test_a_person_closes_with_a_code_and_completes_words(parrot: str) -> None:
+    async with terminal("connect", "--url", parrot) as screen:
+        await ready(screen)
+        screen.type("/cl\t")
+        await screen.until("ose")
+        screen.type(" 4000 bye\r")
+        await screen.until("closed with code 4000")
+        assert await screen.exit_code() == 0
+
+
+async def test_without_the_extra_a_person_can_still_talk(parrot: str, tmp_path: Path) -> None:
+    hidden = tmp_path / "sitecustomize.py"
+    hidden.write_text(
+        "import importlib.util as u; f = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'prompt_toolkit' else f(name, *a)\n"
+    )
+    async with terminal("connect", "--url", parrot, env={"PYTHONPATH": str(tmp_path)}) as screen:
+        await screen.until("connected")
+        screen.type("hello\n")
+        await screen.until("< You said: hello")
+        screen.type("\x04")
+        assert await screen.exit_code() == 0
+
+
+async def test_a_broken_connection_is_resumed_when_asked(tmp_path: Path) -> None:
+    visits: list[str | None] = []
+
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        visits.append(request.query.get("agent_session_id"))
+        socket = web.WebSocketResponse()
+        socket.headers["x-agent-session-id"] = "s-7"
+        await socket.prepare(request)
+        await socket.send_str(f"visit {len(visits)}")
+        await socket.close(code=1001 if len(visits) == 1 else 1000)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/invocations_ws", serve)
+    port = free_port()
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        async with terminal("connect", "--reconnect", "--url", f"http://127.0.0.1:{port}") as screen:
+            await screen.until("< visit 1")
+            await screen.until("connected again, session s-7")
+            await screen.until("< visit 2")
+            assert await screen.exit_code() == 0
+    finally:
+        await runner.cleanup()
+    assert visits == [None, "s-7"]
+
+
+async def enter(screen: Terminal, line: str, shown: str) -> None:
+    """Type *line*, and wait for what it leads to and for the next prompt."""
+    screen.type(line + "\r")
+    await screen.until(shown)
+    await screen.until(">")
+
+
+async def ready(screen: Terminal) -> None:
+    """Wait until the line can be typed."""
+    await screen.until("connected")
+    await screen.until(">")
+
+
+async def test_actions_from_a_pipe_run_side_by_side_to_their_ends(counter: str) -> None:
+    lines = ['{"to": 2}', '{"to": 3}']
+    done = await cli("connect", "--actions", "--json", "--url", counter, stdin="\n".join(lines))
+    assert done.code == 0
+    shown = events(done)
+    first, second = (event["invocation_id"] for event in shown if event["type"] == "invoke")
+    for invocation_id, count in ((first, 2), (second, 3)):
+        answers = [
+            e["payload"] for e in shown if e["type"] == "payload" and e["invocation_id"] == invocation_id
+        ]
+        assert answers == [{"n": number} for number in range(count)]
+        assert {"type": "end", "invocation_id": invocation_id} in shown
+    assert shown[-1] == {"type": "close", "code": 1000, "reason": ""}
+
+
+async def test_an_action_that_fails_ends_a_pipe_with_6(counter: str) -> None:
+    done = await cli("connect", "--actions", "--url", counter, stdin='{"to": 1}\n{}\n')
+    assert (done.code, done.out) == (6, '{"n": 0}\n')
+    assert done.err == "agentserver: error: no_number: Say how far to count\n"
+
+
+@pytest.mark.parametrize("line", ["hello", "[1]", "{"])
+async def test_an_action_needs_a_json_object(line: str, counter: str) -> None:
+    done = await cli("connect", "--actions", "--url", counter, stdin=line)
+    assert done.code == 2
+    assert done.sentence == 'An invocation is a JSON object, such as {"message": "hello"}'
+
+
+async def test_a_person_invokes_gets_and_cancels(counter: str) -> None:
+    async with terminal("connect", "--actions", "--url", counter) as screen:
+        await ready(screen)
+        await enter(screen, '{"to": 0}', '< #1 {"n": 0}')
+        await enter(screen, "/get #1", '< #1 {"state": "known"')
+        await enter(screen, "/get #9", "There is no invocation #9")
+        await enter(screen, "/cancel 1", "#1 cancelled: ")
+        await enter(screen, '{"to": 1}', "#2 done")
+        screen.type("/quit\r")
+        await screen.until("closed with code 1000")
+        assert await screen.exit_code() == 0
