@@ -82,7 +82,7 @@ class InvocationError(AgentServerError):
         headers: Further response headers, such as ``Retry-After``.
 
     Raises:
-        ValueError: If *status* is outside 400 to 599.
+        ValueError: If *status* is outside 400 to 599, or a header has a control character in it.
     """
 
     error_source: ErrorSource | None = None
@@ -93,6 +93,9 @@ class InvocationError(AgentServerError):
     ) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"status is {status}, but an error needs a status from 400 to 599")
+        for name, value in (headers or {}).items():
+            if not f"{name}{value}".isprintable():
+                raise ValueError(f"the header {name!r} of an error must be printable, got {value!r}")
         super().__init__(message)
         self.code = str(code.value if isinstance(code, ErrorCode) else code)
         self.message = message

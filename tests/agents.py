@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 from aiohttp import web
@@ -14,31 +15,51 @@ from agentserver import AgentHostBuilder, InvocationContext, InvocationHandler, 
 
 
 class ObedientHandler(InvocationHandler):
-    """``sleep SECONDS``, ``block SECONDS``, ``stream SECONDS``, ``forever``, or an echo."""
+    """Does what the first word of the body says, see the methods ``on_...``; any other word is echoed."""
+
+    started = 0
 
     async def handle(self, request: web.Request, context: InvocationContext) -> Any:
         word, _, value = (await request.text()).partition(" ")
-        if word == "sleep":
-            await asyncio.sleep(float(value))
-        if word == "stream":
-            return self._stream(float(value))
-        if word == "forever":
-            print("handler started", flush=True)
-            await asyncio.Event().wait()
-        if word == "wind-down":
-            await context.shutting_down.wait()
-            return "wound down"
-        if word == "block":
-            time.sleep(float(value))  # noqa: ASYNC251 - what a careless handler does
-        if word == "busy":
-            end = time.monotonic() + float(value)
-            while time.monotonic() < end:
-                await asyncio.sleep(0)
-        return f"{word} done"
+        ObedientHandler.started += word != "count"
+        method = getattr(self, f"on_{word.replace('-', '_')}", None)
+        result = None if method is None else await method(value, context)
+        return f"{word} done" if result is None else result
 
-    async def _stream(self, seconds: float) -> AsyncIterator[str]:
+    async def on_count(self, _value: str, _context: InvocationContext) -> str:
+        return str(ObedientHandler.started)
+
+    async def on_sleep(self, seconds: str, _context: InvocationContext) -> None:
+        await asyncio.sleep(float(seconds))
+
+    async def on_block(self, seconds: str, _context: InvocationContext) -> None:
+        time.sleep(float(seconds))  # noqa: ASYNC251 - what a careless handler does
+
+    async def on_thread(self, seconds: str, _context: InvocationContext) -> None:
+        await asyncio.to_thread(time.sleep, float(seconds))
+
+    async def on_busy(self, seconds: str, _context: InvocationContext) -> None:
+        end = time.monotonic() + float(seconds)
+        while time.monotonic() < end:
+            await asyncio.sleep(0)
+
+    async def on_forever(self, _value: str, _context: InvocationContext) -> None:
+        print("handler started", flush=True)
+        await asyncio.Event().wait()
+
+    async def on_wind_down(self, _value: str, context: InvocationContext) -> str:
+        await context.shutting_down.wait()
+        return "wound down"
+
+    async def on_stream(self, seconds: str, _context: InvocationContext) -> AsyncIterator[str]:
+        return self._stream(asyncio.sleep(float(seconds)))
+
+    async def on_stream_wind_down(self, _value: str, context: InvocationContext) -> AsyncIterator[str]:
+        return self._stream(context.shutting_down.wait())
+
+    async def _stream(self, pause: Awaitable[object]) -> AsyncIterator[str]:
         yield "first "
-        await asyncio.sleep(seconds)
+        await pause
         yield "last"
 
 
@@ -46,8 +67,15 @@ async def farewell() -> None:
     print("shutdown hook ran", flush=True)
 
 
+async def slow_start() -> None:
+    print("starting", file=sys.stderr, flush=True)
+    await asyncio.sleep(float(os.environ["SLOW_START"]))
+
+
 def configure(builder: AgentHostBuilder) -> None:
     builder.configure_shutdown(hook=farewell, delay=float(os.environ.get("DELAY", "0")))
+    if "SLOW_START" in os.environ:
+        builder.on_startup(slow_start)
 
 
 if __name__ == "__main__":

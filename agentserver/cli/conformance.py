@@ -9,6 +9,6 @@ __all__ = ["conformance"]
 
 def conformance(arguments: argparse.Namespace) -> int:
     """Run the conformance kit."""
-    from agentserver.conformance.__main__ import run
+    from agentserver.conformance.__main__ import main
 
-    return run(arguments.arguments)
+    return main(arguments.arguments)

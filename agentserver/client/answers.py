@@ -194,7 +194,7 @@ async def error_from(
     response: aiohttp.ClientResponse, invocation_id: str | None, session_id: str | None
 ) -> ResponseError:
     """Read the error that *response* is, whoever wrote it: the framework, the handler, or a proxy."""
-    body = await response.content.read(_ERROR_BODY_LIMIT)
+    body = await _beginning(response.content)
     code, message = _envelope(body) or (f"http_{response.status}", _plain_words(response))
     kind = RefusedError if response.status in {401, 403} else ResponseError
     return kind(
@@ -209,6 +209,13 @@ async def error_from(
         retry_after=retry_after(response.headers),
         headers=response.headers,
     )
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    body = b""
+    while len(body) < _ERROR_BODY_LIMIT and (more := await content.read(_ERROR_BODY_LIMIT - len(body))):
+        body += more
+    return body
 
 
 def _envelope(body: bytes) -> tuple[str, str] | None:

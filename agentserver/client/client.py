@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,11 +17,13 @@ from agentserver.client.answers import Answer, Stream
 from agentserver.client.bodies import Body, encode
 from agentserver.client.credentials import Credential
 from agentserver.client.endpoint import DEFAULT_URL, Endpoint, check_id
-from agentserver.client.errors import ClientError, DeadlineError
+from agentserver.client.errors import ClientError
+from agentserver.client.headers import prefixed
+from agentserver.client.polling import poll
 from agentserver.client.retry import Retry, Timeouts
 from agentserver.client.transport import Call, Socket, Transport
 from agentserver.client.websocket import Connection
-from agentserver.wire import CLIENT_HEADER_PREFIX, INVOCATION_ID_HEADER
+from agentserver.wire import INVOCATION_ID_HEADER
 
 __all__ = ["InvocationsClient"]
 
@@ -73,7 +74,7 @@ class InvocationsClient:
         self._transport = Transport(
             _endpoint or endpoints.local(url),
             credential=credential,
-            headers={**(headers or {}), **_client_headers(client_headers)},
+            headers={**(headers or {}), **prefixed(client_headers)},
             timeouts=timeouts or Timeouts(),
             retry=retry or Retry(),
             max_connections=max_connections,
@@ -87,6 +88,7 @@ class InvocationsClient:
         agent_name: str,
         *,
         credential: Credential | None = None,
+        preview: bool = True,
         session_id: str | None = None,
         headers: Mapping[str, str] | None = None,
         client_headers: Mapping[str, str] | None = None,
@@ -101,12 +103,9 @@ class InvocationsClient:
             agent_name: The name the agent was deployed under.
             credential: A callable that returns a token for the scope ``https://ai.azure.com/.default``, or a
                 credential of azure-identity; None takes azure-identity's default (extra ``hosted``).
+            preview: Whether every request carries the preview flag ``HostedAgents=V1Preview``.
             session_id: The session to resume; None lets the platform make one for each call.
-            headers: As for the class itself.
-            client_headers: As for the class itself.
-            timeouts: As for the class itself.
-            retry: As for the class itself.
-            max_connections: As for the class itself.
+            headers, client_headers, timeouts, retry, max_connections: As for the class itself.
 
         Raises:
             ValueError: If the endpoint or the name has another form.
@@ -119,23 +118,28 @@ class InvocationsClient:
             timeouts=timeouts,
             retry=retry,
             max_connections=max_connections,
-            _endpoint=endpoints.hosted(project_endpoint, agent_name),
+            _endpoint=endpoints.hosted(project_endpoint, agent_name, preview=preview),
         )
 
     async def __aenter__(self) -> Self:
+        self._transport.users += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        self._transport.users -= 1
+        if not self._transport.users:
+            await self.close()
 
     async def close(self) -> None:
         """Close every connection, those of the sessions made from this client too."""
         await self._transport.close()
 
     def session(self, session_id: str | None = None) -> InvocationsClient:
-        """A client whose every call is part of one session, over the same connections.
+        """A client whose every call is part of one session, over this client's connections.
+
+        The connections are closed with the last of them that is used as a context manager.
 
         Args:
             session_id: The session to resume; None begins a new one.
@@ -246,37 +250,40 @@ class InvocationsClient:
     ) -> Answer:
         """Ask with ``get`` until the invocation is done, and return the last answer.
 
+        An answer of 429, 502, 503 or 504 is asked again too.
+
         Args:
             invocation_id: The invocation.
             done: Says whether an answer is the last; None takes :attr:`Answer.running`'s word.
-            interval: Seconds between two questions, when the server's ``Retry-After`` does not say.
+            interval: Seconds between two questions, above 0, when the server's ``Retry-After`` does not say.
             timeout: Seconds until the invocation must be done.
 
         Raises:
             DeadlineError: If it is not done by then. It runs on.
-            ResponseError: If the agent answers with an error.
+            ResponseError: If the agent answers with another error.
         """
-        deadline = asyncio.get_running_loop().time() + timeout
-        while True:
-            answer = await self.get(invocation_id)
-            if done(answer) if done is not None else not answer.running:
-                return answer
-            pause = interval if answer.retry_after is None else answer.retry_after
-            if asyncio.get_running_loop().time() + pause > deadline:
-                raise DeadlineError(
-                    f"the invocation was not done within {timeout:g} s",
-                    invocation_id=invocation_id,
-                    session_id=answer.session_id,
-                )
-            await asyncio.sleep(pause)
+        return await poll(
+            lambda left: self.get(invocation_id, timeout=left),
+            done or (lambda answer: not answer.running),
+            invocation_id=invocation_id,
+            interval=interval,
+            timeout=timeout,
+        )
 
-    async def ready(self) -> bool:
-        """Whether the server says that it is ready; False also when there is none."""
+    async def ready(self, *, timeout: float = 5.0) -> bool:
+        """Whether the server says that it is ready; False also when there is none.
+
+        Args:
+            timeout: Seconds it may take to say so.
+
+        Raises:
+            ValueError: If the agent is a hosted one: the platform asks it, callers cannot.
+        """
         url = self._transport.endpoint.readiness
         if url is None:
             raise ValueError("a hosted agent has no readiness route to ask")
         try:
-            await self._transport.answer(Call("GET", url))
+            await self._transport.answer(Call("GET", url, timeout=timeout))
         except ClientError:
             return False
         return True
@@ -359,11 +366,16 @@ class InvocationsClient:
     ) -> Connection:
         async def open_socket(session_id: str | None) -> Socket:
             url = self._transport.endpoint.connect(session_id, actions=actions).update_query(query or {})
+            call = Call("GET", url, session_id=session_id, headers=headers or {})
             return await self._transport.websocket(
-                url, headers or {}, heartbeat=heartbeat, max_message_size=max_message_size
+                call, heartbeat=heartbeat, max_message_size=max_message_size
             )
 
-        return Connection(open_socket, self.session_id, reconnect, on_reconnect)
+        session_id = self.session_id
+        if session_id is None and reconnect is not None:
+            # Not every server says on the 101 which session it made, and only a known one can be resumed.
+            session_id = str(uuid.uuid4())
+        return Connection(open_socket, session_id, reconnect, on_reconnect)
 
     def _invocation(
         self,
@@ -382,10 +394,3 @@ class InvocationsClient:
             outgoing["Content-Type"] = content_type or media_type
         url = self._transport.endpoint.invoke(self.session_id).update_query(query or {})
         return Call("POST", url, chosen, self.session_id, outgoing, data, timeout)
-
-
-def _client_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    return {
-        name if name.lower().startswith(CLIENT_HEADER_PREFIX) else CLIENT_HEADER_PREFIX + name: value
-        for name, value in (headers or {}).items()
-    }

@@ -64,12 +64,15 @@ class TokenCache:
 
     Args:
         credential: A callable that returns a token, or a credential of azure-identity. A callable that
-            returns a bare string is asked on every request, for only it knows when the token ends.
+            returns a bare string is asked on every request, for only it knows when the token ends. One that
+            is no coroutine function runs in a thread, so it may block.
             None takes azure-identity's default credential.
+        timeout: Seconds until a token must be there.
     """
 
-    def __init__(self, credential: Credential | None) -> None:
+    def __init__(self, credential: Credential | None, timeout: float) -> None:
         self._credential = credential
+        self._timeout = timeout
         self._owned = False
         self._token: AccessToken | None = None
         self._lock = asyncio.Lock()
@@ -101,7 +104,9 @@ class TokenCache:
         if self._credential is None:
             self._credential, self._owned = _default_credential(), True
         try:
-            answer: Any = await _call(self._credential)
+            answer: Any = await asyncio.wait_for(_call(self._credential), self._timeout)
+        except asyncio.TimeoutError:
+            raise CredentialError(f"The credential gave no token within {self._timeout:g} s") from None
         except Exception as error:
             raise CredentialError(f"The credential gave no token: {type(error).__name__}: {error}") from error
         if (isinstance(answer, str) and answer) or isinstance(answer, AccessToken):
@@ -114,7 +119,9 @@ async def _call(credential: Credential) -> Any:
     source: Callable[[], Any] = (
         cast("Any", credential) if get_token is None else partial(get_token, TOKEN_SCOPE)
     )
-    answer = source()
+    if inspect.iscoroutinefunction(credential if get_token is None else get_token):
+        return await source()
+    answer = await asyncio.to_thread(source)
     return await answer if inspect.isawaitable(answer) else answer
 
 

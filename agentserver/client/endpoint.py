@@ -89,13 +89,14 @@ def local(base_url: str | URL = DEFAULT_URL) -> Endpoint:
     )
 
 
-def hosted(project_endpoint: str | URL, agent_name: str) -> Endpoint:
+def hosted(project_endpoint: str | URL, agent_name: str, *, preview: bool = True) -> Endpoint:
     """The addresses of an agent on the hosting platform (contract, section 10).
 
     Args:
         project_endpoint: ``https://ACCOUNT.services.ai.azure.com/api/projects/PROJECT``, as the variable
             ``FOUNDRY_PROJECT_ENDPOINT`` holds it.
         agent_name: The name the agent was deployed under.
+        preview: Whether every request carries the preview flag.
 
     Raises:
         ValueError: If either has another form.
@@ -122,7 +123,7 @@ def hosted(project_endpoint: str | URL, agent_name: str) -> Endpoint:
         invocations=http.with_query({"api-version": "v1"}),
         websocket=socket,
         actions=socket,
-        headers={FOUNDRY_FEATURES_HEADER: FOUNDRY_FEATURES_PREVIEW},
+        headers={FOUNDRY_FEATURES_HEADER: FOUNDRY_FEATURES_PREVIEW} if preview else {},
         needs_token=True,
     )
 

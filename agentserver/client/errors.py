@@ -111,6 +111,11 @@ class ResponseError(ClientError):
         self.retry_after = retry_after
         self.headers = headers or {}
 
+    @property
+    def temporary(self) -> bool:
+        """Whether the server, or a proxy before it, said: not now. That is 429, 502, 503 or 504."""
+        return self.status in {429, 502, 503, 504}
+
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.message}"
 

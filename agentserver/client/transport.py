@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 import aiohttp
+from aiohttp import hdrs
 from yarl import URL
 
 from agentserver.client.answers import Answer, error_from, ids_of
@@ -19,20 +21,16 @@ from agentserver.client.errors import (
     CredentialError,
     DeadlineError,
     LostConnectionError,
-    RefusedError,
     ResponseError,
     UnreachableError,
 )
-from agentserver.client.retry import Retry, Timeouts
-from agentserver.wire import REQUEST_ID_HEADER
+from agentserver.client.retry import Retry, Timeouts, limit
+from agentserver.wire import REQUEST_ID_HEADER, TRACEPARENT_HEADER
 
 __all__ = ["Call", "Socket", "Transport"]
 
 Socket: TypeAlias = aiohttp.ClientWebSocketResponse[bool]
 """aiohttp's side of a WebSocket; the parameter is about how it hands out text."""
-
-_PASSING = frozenset({429, 502, 503, 504})
-"""Statuses that say: not now."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,11 @@ class Call:
 
 
 class Transport:
-    """The connections to one agent, shared by a client and its sessions."""
+    """The connections to one agent, shared by a client and its sessions.
+
+    Attributes:
+        users: How many of them are inside their ``async with`` block.
+    """
 
     def __init__(
         self,
@@ -71,13 +73,17 @@ class Transport:
         self.timeouts = timeouts
         self.retry = retry
         self._headers = {**endpoint.headers, **headers}
-        self._tokens = TokenCache(credential) if credential is not None or endpoint.needs_token else None
+        needs_token = credential is not None or endpoint.needs_token
+        self._tokens = TokenCache(credential, timeouts.token) if needs_token else None
         self._max_connections = max_connections
         self._connector = connector
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self.users = 0
 
     async def close(self) -> None:
         """Close every connection."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
         elif self._connector is not None:
@@ -87,82 +93,90 @@ class Transport:
 
     async def answer(self, call: Call) -> Answer:
         """Send *call* and return its whole answer."""
-        limit = call.timeout or self.timeouts.answer
-        timeout = aiohttp.ClientTimeout(total=limit, sock_connect=self.timeouts.connect)
-        response = await self._send(call, timeout)
+        response = await self._send(call, limit(call.timeout, self.timeouts.answer))
         async with response:
             try:
                 body = await response.read()
-            except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            except (aiohttp.ClientError, ConnectionError, TimeoutError, asyncio.TimeoutError) as error:
                 raise self._failure(call, error) from error
         invocation_id, session_id = ids_of(response.headers, call.invocation_id or "", call.session_id)
         request_id = response.headers.get(REQUEST_ID_HEADER)
         return Answer(response.status, body, response.headers, invocation_id, session_id, request_id)
 
     async def stream(self, call: Call) -> aiohttp.ClientResponse:
-        """Send *call* and return its answer once the headers are there."""
-        idle = call.timeout or self.timeouts.idle
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=idle)
-        return await self._send(call, timeout)
+        """Send *call* and return its answer once the headers are there; the time-out is the idle one."""
+        idle = limit(call.timeout, self.timeouts.idle)
+        response = await self._send(call, self.timeouts.answer, streaming=True)
+        if response.connection is not None and response.connection.protocol is not None:
+            response.connection.protocol.read_timeout = idle
+            response.connection.protocol.start_timeout()
+        return response
 
-    async def websocket(
-        self, url: URL, headers: Mapping[str, str], *, heartbeat: float | None, max_message_size: int
-    ) -> Socket:
-        """Open a WebSocket, once; refusals are raised as the errors they are.
-
-        aiohttp does not show the body of a refused upgrade, so only its status is known.
-        """
-        call = Call("GET", url)
-
-        async def upgrade() -> Socket:
-            return await self._client().ws_connect(
-                url,
-                headers=await self._outgoing(headers),
-                heartbeat=heartbeat,
-                max_msg_size=max_message_size,
-                autoclose=False,
-                autoping=False,
-                timeout=aiohttp.ClientWSTimeout(ws_close=self.timeouts.close),  # pyright: ignore[reportCallIssue]  # made by attrs
-            )
-
+    async def websocket(self, call: Call, *, heartbeat: float | None, max_message_size: int) -> Socket:
+        """Open a WebSocket, once; refusals are raised as the errors they are."""
+        headers = await self._outgoing(call.headers)
+        opening = self._client().ws_connect(
+            call.url,
+            headers=headers,
+            heartbeat=heartbeat,
+            max_msg_size=max_message_size,
+            autoclose=False,
+            autoping=False,
+            timeout=aiohttp.ClientWSTimeout(ws_close=self.timeouts.close),  # pyright: ignore[reportCallIssue]  # made by attrs
+        )
         try:
-            return await asyncio.wait_for(upgrade(), self.timeouts.connect)
-        except aiohttp.WSServerHandshakeError as error:
-            raise self._refusal(error) from None
+            return await asyncio.wait_for(opening, self.timeouts.connect)
+        except ResponseError as error:
+            raise self._refusal(call, error) from None
         except (aiohttp.ClientError, OSError, TimeoutError, asyncio.TimeoutError) as error:
             raise self._failure(call, error) from error
 
-    async def _send(self, call: Call, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        for attempt in range(1, self.retry.attempts):
-            outcome = await self._try(call, timeout)
-            if isinstance(outcome, aiohttp.ClientResponse):
-                return outcome
-            await asyncio.sleep(self.retry.delay(attempt, getattr(outcome, "retry_after", None)))
-        return await self._send_once(call, timeout)
+    async def _send(self, call: Call, seconds: float, *, streaming: bool = False) -> aiohttp.ClientResponse:
+        """Send *call*, again where that is allowed, until *seconds* have passed."""
+        end = time.monotonic() + seconds
+        attempt = 1
+        while True:
+            try:
+                return await self._send_once(call, self._timeout(end - time.monotonic(), streaming=streaming))
+            except (UnreachableError, LostConnectionError, ResponseError) as error:
+                pause = self._pause(call, error, attempt)
+                if pause is None or time.monotonic() + pause >= end:
+                    raise
+            await asyncio.sleep(pause)
+            attempt += 1
 
-    async def _try(self, call: Call, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse | ClientError:
-        """Send *call* once; an error after which it may be sent again is returned, any other raised."""
-        try:
-            return await self._send_once(call, timeout)
-        except (UnreachableError, LostConnectionError, ResponseError) as error:
-            if self._repeatable(call, error):
-                return error
-            raise
+    def _timeout(self, left: float, *, streaming: bool) -> aiohttp.ClientTimeout:
+        left = max(left, 0.001)  # aiohttp takes 0 for no time-out
+        if streaming:
+            return aiohttp.ClientTimeout(
+                total=None, connect=left, sock_connect=self.timeouts.connect, sock_read=left
+            )
+        return aiohttp.ClientTimeout(total=left, sock_connect=self.timeouts.connect)
 
-    def _repeatable(self, call: Call, error: Exception) -> bool:
+    def _pause(self, call: Call, error: ClientError, attempt: int) -> float | None:
+        """Seconds after which *call* may be sent again; None if it may not."""
+        if attempt >= self.retry.attempts or not self._repeatable(call, error):
+            return None
+        asked = error.retry_after if isinstance(error, ResponseError) else None
+        if asked is not None and asked > self.retry.max_delay:
+            return None
+        return self.retry.delay(attempt, asked)
+
+    def _repeatable(self, call: Call, error: ClientError) -> bool:
         if isinstance(error, UnreachableError):
             return True
         if call.method != "GET" and not self.retry.repeat_posts:
             return False
-        return not isinstance(error, ResponseError) or error.status in _PASSING
+        return not isinstance(error, ResponseError) or error.temporary
 
     async def _send_once(self, call: Call, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        headers = await self._outgoing(call.headers)
         try:
             response = await self._client().request(
                 call.method,
                 call.url,
                 data=call.body,
-                headers=await self._outgoing(call.headers),
+                headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
             )
@@ -187,24 +201,23 @@ class Transport:
         return outgoing
 
     def _client(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise RuntimeError("the client is closed: call it inside its 'async with' block")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=self._connector or aiohttp.TCPConnector(limit=self._max_connections),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=self.endpoint.needs_token,
+                middlewares=(_typed_refusal,),
             )
         return self._session
 
-    def _refusal(self, error: aiohttp.WSServerHandshakeError) -> ResponseError:
-        if error.status in {200, 404}:
-            words = "this agent serves no WebSocket there"
-        else:
-            words = "the server refused the WebSocket"
-        kind = RefusedError if error.status in {401, 403} else ResponseError
-        request_id = error.headers.get(REQUEST_ID_HEADER) if error.headers else None
-        failure = kind(error.status, f"http_{error.status}", words, request_id=request_id)
-        self._forget_token(failure)
-        return failure
+    def _refusal(self, call: Call, error: ResponseError) -> ResponseError:
+        self._forget_token(error)
+        error.session_id = error.session_id or call.session_id
+        if error.code == f"http_{error.status}" and error.status in {200, 404}:
+            error.message = "this agent serves no WebSocket there"
+        return error
 
     def _forget_token(self, failure: ResponseError) -> None:
         if failure.status == 401 and self._tokens is not None:
@@ -229,9 +242,20 @@ def _cause(error: Exception) -> str:
     return (reason.strerror if reason is not None else None) or "no connection within the time-out"
 
 
+async def _typed_refusal(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Raise what a refused upgrade says: aiohttp itself drops the body, and with it code and message."""
+    response = await send(request)
+    if response.status != 101 and hdrs.UPGRADE in request.headers:
+        async with response:
+            raise await error_from(response, None, None)
+    return response
+
+
 def _add_trace_context(headers: dict[str, str]) -> None:
     """Make the caller's active span the parent, if the program uses OpenTelemetry at all."""
-    if "opentelemetry" in sys.modules and "traceparent" not in headers:
+    if "opentelemetry" in sys.modules and not any(name.lower() == TRACEPARENT_HEADER for name in headers):
         from opentelemetry import propagate
 
         propagate.inject(headers)

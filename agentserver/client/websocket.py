@@ -14,6 +14,7 @@ import aiohttp
 from typing_extensions import Self
 
 from agentserver.client.errors import (
+    ClientError,
     ConnectionClosedError,
     DeadlineError,
     LostConnectionError,
@@ -28,6 +29,9 @@ __all__ = ["Connection"]
 
 _RESUMABLE = frozenset({CloseCode.GOING_AWAY, CloseCode.ABNORMAL, 1012, 1013})
 """Closes after which a new connection helps: the server went away, broke, restarts, or asks to come again."""
+
+_NEVER_SENT = frozenset({1004, 1005, 1006, 1015})
+"""Codes that stand for the lack of one, or for nothing yet."""
 
 Opener = Callable[["str | None"], Awaitable[Socket]]
 
@@ -53,6 +57,8 @@ class Connection:
         self._resuming: asyncio.Task[Any] | None = None
         self._pings: dict[bytes, asyncio.Future[float]] = {}
         self._receiving: asyncio.Task[str | bytes] | None = None
+        self._attempts = 0
+        self._opened_at = 0.0
         self._closed_by_us = False
         self._close_done = asyncio.Event()
         self.session_id = session_id
@@ -141,12 +147,22 @@ class Connection:
             del self._pings[payload]
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close with *code* and *reason* (at most 123 bytes of UTF-8), and wait for the peer's part."""
+        """Close, and wait for the peer's part.
+
+        Args:
+            code: 1000 to 4999, without those that only ever stand for something (RFC 6455, section 7.4.1).
+            reason: Cut to the 123 bytes of UTF-8 that fit into the frame.
+
+        Raises:
+            ValueError: If no frame may carry the code.
+        """
+        if not 1000 <= code <= 4999 or code in _NEVER_SENT:
+            raise ValueError(f"the close code is {code}, but needs to be 1000 or 3000 to 4999")
         self._closed_by_us = True
         socket = self._socket
         try:
             if socket is not None and not socket.closed:
-                await socket.close(code=code, message=reason.encode()[:123])
+                await socket.close(code=code, message=_fitting(reason))
                 self.close_code = self.close_code or socket.close_code
         finally:
             self._close_done.set()
@@ -167,6 +183,7 @@ class Connection:
             socket = await self._usable()
             message = cast("aiohttp.WSMessage", await socket.receive())
             if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
+                self._attempts = 0
                 return message.data  # type: ignore[no-any-return]  # str or bytes, as the type just said
             await self._control(socket, message)
 
@@ -209,32 +226,38 @@ class Connection:
         return self.close_code is None or self.close_code in _RESUMABLE
 
     async def _resume(self, retry: Retry) -> None:
+        if time.monotonic() - self._opened_at > retry.max_delay:
+            self._attempts = 0
         self._resuming = asyncio.current_task()
         try:
-            for attempt in range(1, retry.attempts):
-                await asyncio.sleep(retry.delay(attempt))
-                if await self._try_to_resume():
-                    return
-            await asyncio.sleep(retry.delay(retry.attempts))
-            await self._open_again()
+            await self._attempt(retry)
+        except BaseException:
+            self._attempts = 0
+            raise
         finally:
             self._resuming = None
 
-    async def _try_to_resume(self) -> bool:
-        """Open the connection again; False after an error that may pass."""
-        try:
-            await self._open_again()
-        except (UnreachableError, LostConnectionError, DeadlineError):
-            return False
-        except ResponseError as error:
-            if error.status < 500 and error.status != 429:
-                raise
-            return False
-        except ConnectionClosedError:
-            if not self._resumable():
-                raise
-            return False
-        return True
+    async def _attempt(self, retry: Retry) -> None:
+        """Connect again, at most as often as *retry* says since the last message came."""
+        asked: float | None = None
+        while self._attempts < retry.attempts:
+            self._attempts += 1
+            await asyncio.sleep(retry.delay(self._attempts, asked))
+            try:
+                return await self._open_again()
+            except ClientError as error:
+                asked = error.retry_after if isinstance(error, ResponseError) else None
+                too_late = asked is not None and asked > retry.max_delay
+                if self._attempts == retry.attempts or too_late or not self._may_pass(error):
+                    raise
+        raise self._closed()
+
+    def _may_pass(self, error: ClientError) -> bool:
+        if isinstance(error, ResponseError):  # after a 401 the next attempt has a new token
+            return error.temporary or error.status in {401, 408} or error.status >= 500
+        if isinstance(error, ConnectionClosedError):
+            return self._resumable()
+        return isinstance(error, (UnreachableError, LostConnectionError, DeadlineError))
 
     async def _open_again(self) -> None:
         socket = await self._open()
@@ -247,6 +270,7 @@ class Connection:
     async def _open(self) -> Socket:
         socket = self._socket = await self._opener(self.session_id)
         self.close_code, self.close_reason = None, ""
+        self._opened_at = time.monotonic()
         # aiohttp shows the headers of the 101 nowhere else.
         response = socket._response
         self.session_id = response.headers.get(SESSION_ID_HEADER, self.session_id)
@@ -257,3 +281,8 @@ class Connection:
         return ConnectionClosedError(
             code or CloseCode.ABNORMAL, self.close_reason, session_id=self.session_id
         )
+
+
+def _fitting(reason: str) -> bytes:
+    # Cutting bytes may cut a character, and a reason that is no UTF-8 breaks the protocol.
+    return reason.encode()[:123].decode(errors="ignore").encode()

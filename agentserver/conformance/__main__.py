@@ -19,7 +19,7 @@ from agentserver.conformance.server import ProcessLauncher, RunningServer, Start
 EXIT_CONFORMS, EXIT_MISSED, EXIT_USAGE = 0, 1, 2
 
 
-def run(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Judge a server and write the reports.
 
     Args:
@@ -144,4 +144,4 @@ def _progress(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(main())

@@ -102,6 +102,16 @@ class Connection:
             raise Truncated(data)
         self._buffer += chunk
 
+    def closed_within(self, seconds: float) -> bool:
+        """Whether the server closes the connection in time, and sends nothing more before."""
+        self.socket.settimeout(seconds)
+        try:
+            return not self._buffer and self.socket.recv(1) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+
     def read_head(self) -> tuple[int, list[tuple[str, str]]]:
         """The status and the headers of the next response, interim ones skipped by the caller."""
         rows = self.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
@@ -169,7 +179,8 @@ def ask(connection: Connection, step: Mapping[str, Any]) -> Answer:
     try:
         if "raw_request" in step:
             connection.socket.sendall(str(step["raw_request"]).encode("latin-1"))
-            return connection.response(str(step["raw_request"]).split(" ", 1)[0])
+            answer = connection.response(str(step["raw_request"]).split(" ", 1)[0])
+            return {**answer, "closed": connection.closed_within(2)} if step.get("then_closed") else answer
         connection.socket.sendall(http_head(step, connection.host))
         connection.send(body_pieces(step))
         if "abort_after_ms" in step:

@@ -26,6 +26,7 @@ from agentserver import (
     ServerSentEvent,
     map_invocations_server,
 )
+from agentserver.conformance.reference_actions import Actions, ActionsFull, ActionsStream
 
 NOT_SUPPORTED = 64
 _OPENAPI = {"openapi": "3.0.3", "info": {"title": "reference-agent", "version": "1.0.0"}, "paths": {}}
@@ -315,6 +316,9 @@ _HANDLERS: dict[str, type[InvocationHandler]] = {
     "ws_only": WebSocketOnly,
     "one_document": OneDocument,
     "unhealthy": HttpOnly,
+    "actions": Actions,
+    "actions_stream": ActionsStream,
+    "actions_full": ActionsFull,
 }
 
 

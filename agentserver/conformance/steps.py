@@ -30,6 +30,7 @@ class _Run:
     background: list[tuple[threading.Thread, Answer]] = field(
         default_factory=list[tuple[threading.Thread, Answer]]
     )
+    idle: list[Connection] = field(default_factory=list[Connection])
 
 
 def run_case(server: Server, case: Case) -> Observation:
@@ -40,6 +41,8 @@ def run_case(server: Server, case: Case) -> Observation:
         kind = next((name for name in _KINDS if name in step), "method")
         _KINDS.get(kind, _http)(run, step)
     _join(run, {})
+    for connection in run.idle:
+        connection.close()
     printed = _settled_output(run, before, case)
     events = None if printed is None else close_event_lines(printed)
     return Observation(case.id, run.results, events, printed)
@@ -84,13 +87,20 @@ def _until(attempt: Callable[[], Answer], step: Mapping[str, Any]) -> Answer:
 
 
 def _websocket(run: _Run, step: Step) -> None:
-    run.results.append(converse(run.server.host, run.server.port, step["ws"]))
+    answer: Answer = {}
+    run.results.append(answer)
+    converse(run.server.host, run.server.port, step["ws"], answer)
 
 
 def _one_connection(run: _Run, step: Step) -> None:
-    """Several requests on one connection, one after the other."""
+    """Several requests on one connection, one after the other; other steps may stand between them."""
     with Connection(run.server.host, run.server.port) as connection:
-        run.results.extend(ask(connection, request) for request in step["one_connection"])
+        for inner in step["one_connection"]:
+            kind = next((name for name in _KINDS if name in inner), None)
+            if kind is None:
+                run.results.append(ask(connection, inner))
+            else:
+                _KINDS[kind](run, inner)
 
 
 def _pipeline(run: _Run, step: Step) -> None:
@@ -103,18 +113,42 @@ def _pipeline(run: _Run, step: Step) -> None:
 
 def _background(run: _Run, step: Step) -> None:
     """Start a step and go on; its answer takes this place in the results."""
-    inner = _Run(run.server)
     place: Answer = {}
     run.results.append(place)
 
     def work() -> None:
-        kind = next((name for name in _KINDS if name in step["background"]), "method")
-        _KINDS.get(kind, _http)(inner, step["background"])
-        place.update(inner.results[-1], done_ms=_elapsed_ms(run))
+        inner, server = step["background"], run.server
+        if "ws" in inner:
+            converse(server.host, server.port, inner["ws"], place)
+        else:
+            place.update(exchange(server.host, server.port, inner))
+        place["done_ms"] = _elapsed_ms(run)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     run.background.append((thread, place))
+
+
+def _wait_frames(run: _Run, step: Step) -> None:
+    """Wait until the last background conversation has so many frames, at most five seconds."""
+    _, place = run.background[-1]
+    deadline = time.monotonic() + 5
+    while len(place.get("frames", ())) < step["wait_frames"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _wait_for(run: _Run, step: Step) -> None:
+    """Repeat a request until its answer matches; the answer is not part of the results."""
+    request = step["wait_for"]
+    _until(lambda: exchange(run.server.host, run.server.port, request), request)
+
+
+def _idle_connections(run: _Run, step: Step) -> None:
+    """Open connections that say half a request; they stay until the case ends."""
+    for _ in range(step["idle_connections"]):
+        connection = Connection(run.server.host, run.server.port)
+        connection.socket.sendall(b"POST /invocations HTTP/1.1\r\nHost:")
+        run.idle.append(connection)
 
 
 def _join(run: _Run, step: Step) -> None:
@@ -162,6 +196,9 @@ _KINDS: dict[str, Callable[[_Run, Step], None]] = {
     "pipeline": _pipeline,
     "background": _background,
     "join": _join,
+    "wait_for": _wait_for,
+    "wait_frames": _wait_frames,
+    "idle_connections": _idle_connections,
     "signal": _signal,
     "exit": _exit,
     "connect": _connect,

@@ -178,14 +178,17 @@ def _message(kind: int, message: bytes) -> dict[str, Any]:
 # --- a conversation, from data
 
 
-def converse(host: str, port: int, step: Mapping[str, Any]) -> Answer:
-    """Run the ``steps`` of a WebSocket *step* and report every frame that came."""
+def converse(host: str, port: int, step: Mapping[str, Any], answer: Answer) -> None:
+    """Run the ``steps`` of a WebSocket *step*; *answer* gets every frame as it comes."""
     try:
         client = WebSocketClient(host, port, step)
     except Truncated:
-        return {"error": "closed without a response", "frames": []}
+        answer.update(error="closed without a response", frames=[])
+        return
     except OSError as error:
-        return {"error": type(error).__name__, "frames": []}
+        answer.update(error=type(error).__name__, frames=[])
+        return
+    answer.update(client.answer)
     try:
         if client.open:
             for action in step.get("steps", []):
@@ -193,7 +196,6 @@ def converse(host: str, port: int, step: Mapping[str, Any]) -> Answer:
     except OSError as error:
         client.frames.append({"send_error": type(error).__name__})
     client.finish()
-    return client.answer
 
 
 def _send_repeat(client: WebSocketClient, action: Mapping[str, Any]) -> None:
@@ -216,14 +218,17 @@ def _receive(client: WebSocketClient, action: Mapping[str, Any]) -> None:
 
 
 def _receive_to_close(client: WebSocketClient, action: Mapping[str, Any]) -> None:
-    while client.read_one(float(action["recv_to_close"])):
+    """Read until the close, at most the given seconds altogether: pings never end by themselves."""
+    deadline = time.monotonic() + float(action["recv_to_close"])
+    while client.read_one(max(0.01, deadline - time.monotonic())):
         pass
 
 
 def _receive_until(client: WebSocketClient, action: Mapping[str, Any]) -> None:
     """Read text messages until one contains every one of the given texts."""
     wanted: list[str] = action["recv_until"]
-    while client.read_one(action.get("within_s")):
+    deadline = time.monotonic() + float(action.get("within_s", TIMEOUT_S))
+    while client.read_one(max(0.01, deadline - time.monotonic())):
         if all(text in client.frames[-1].get("text", "") for text in wanted):
             return
 

@@ -21,7 +21,7 @@ _CODES: Final[Mapping[int, str]] = {
     500: ErrorCode.INTERNAL_ERROR.value,
     503: ErrorCode.UNAVAILABLE.value,
 }
-# Headers that describe the body an exception brought, which the envelope replaces.
+# Headers that describe the body an error brought, which the envelope replaces.
 _BODY_HEADERS: Final = frozenset({"content-type", "content-length", "content-encoding", "transfer-encoding"})
 _INVALID_JSON: Final = Failure(
     400, ErrorCode.INVALID_REQUEST.value, "The request body is not valid JSON text", ErrorSource.USER
@@ -38,7 +38,9 @@ def error_response(failure: Failure) -> web.Response:
         status=failure.status,
         body=json.dumps(envelope, ensure_ascii=False).encode("utf-8", "replace"),
         content_type="application/json",
-        headers=dict(failure.headers),
+        headers=[
+            (name, value) for name, value in failure.headers.items() if name.lower() not in _BODY_HEADERS
+        ],
     )
 
 
@@ -58,8 +60,7 @@ def _http_failure(error: web.HTTPException) -> Failure:
     text = error.text
     message = error.reason if not text or text == f"{status}: {error.reason}" else text
     source = ErrorSource.USER if status < 500 else ErrorSource.UPSTREAM
-    headers = {name: value for name, value in error.headers.items() if name.lower() not in _BODY_HEADERS}
-    return Failure(status, code_of(status), message, source, headers=headers)
+    return Failure(status, code_of(status), message, source, headers=error.headers)
 
 
 def code_of(status: int) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, NoReturn
 
 from agentserver.errors import StartupError
+
+logger = logging.getLogger("agentserver")
 
 
 def exit_with(error: StartupError) -> NoReturn:
@@ -47,6 +52,28 @@ def run_in_fastest_loop(main: Coroutine[Any, Any, None]) -> None:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def end_without_busy_threads(grace: float = 1.0) -> None:
+    """End the process with code 0 if threads still run that Python would wait for, without end if need be.
+
+    Such a thread is what is left of a blocking call in a handler: nothing can cancel it.
+
+    Args:
+        grace: Seconds the threads have to end by themselves.
+    """
+    deadline = time.monotonic() + grace
+    threads = [thread for thread in threading.enumerate() if not thread.daemon]
+    others = [thread for thread in threads if thread is not threading.current_thread()]
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    busy = [thread.name for thread in others if thread.is_alive()]
+    if busy:
+        logger.warning("ending without %d threads that are still busy: %s", len(busy), ", ".join(busy))
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def install_one_line_errors() -> None:

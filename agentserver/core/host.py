@@ -6,8 +6,10 @@ import asyncio
 import errno
 import logging
 import socket
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any, Final
 
 from aiohttp import web
 from typing_extensions import Self
@@ -15,7 +17,7 @@ from typing_extensions import Self
 from agentserver.core._connection import HostServer
 from agentserver.core._logging import configure_logging
 from agentserver.core._pipeline import Pipeline
-from agentserver.core._process import exit_with, on_stop_signal, run_in_fastest_loop
+from agentserver.core._process import end_without_busy_threads, exit_with, on_stop_signal, run_in_fastest_loop
 from agentserver.core._standby import Standby
 from agentserver.core._watchdog import Watchdog
 from agentserver.core.lifetime import Lifetime
@@ -23,6 +25,9 @@ from agentserver.core.protocol import Hook, HostContext
 from agentserver.errors import StartupError
 
 logger = logging.getLogger("agentserver")
+
+CLEAN_UP_TIME: Final = 5.0
+"""Seconds that a start-up hook has for its own cleaning up once it was cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +86,7 @@ class Host:
             run_in_fastest_loop(self._serve())
         except StartupError as error:
             exit_with(error)
+        end_without_busy_threads()
 
     async def start(self, *, listen: bool = True) -> None:
         """Run the start-up hooks and listen.
@@ -187,10 +193,27 @@ class Host:
     async def _serve(self) -> None:
         stopped = asyncio.Event()
         on_stop_signal(stopped)
-        async with self:
-            await stopped.wait()
-            logger.info("shutting down: %d requests in flight", self.lifetime.active)
+        try:
+            if await _completes_before(stopped, self.start()):
+                await stopped.wait()
+                logger.info("shutting down: %d requests in flight", self.lifetime.active)
+            else:
+                logger.info("stopped while starting")
+        finally:
+            await self.stop()
         logger.info("stopped")
+
+
+async def _completes_before(stopped: asyncio.Event, starting: Coroutine[Any, Any, None]) -> bool:
+    start, stop = asyncio.ensure_future(starting), asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((start, stop), return_when=asyncio.FIRST_COMPLETED)
+    if stop.done() and not start.done():
+        start.cancel()
+        await asyncio.wait((start,), timeout=CLEAN_UP_TIME)
+        return False
+    stop.cancel()
+    await start
+    return True
 
 
 def _cannot_listen(host: str | None, port: int, error: OSError) -> StartupError:

@@ -112,7 +112,7 @@ class Endpoints:
         request: web.Request,
         operation: str,
         invoke: Callable[[Any], Any],
-        text_type: str = "text/plain; charset=utf-8",
+        text_type: str | None = None,
     ) -> web.StreamResponse:
         streams = operation in self._streaming
         if not self._activator.needs_scope:
@@ -125,7 +125,9 @@ class Endpoints:
             return response
 
 
-async def _respond(request: web.Request, result: Any, text_type: str, *, streams: bool) -> web.StreamResponse:
+async def _respond(
+    request: web.Request, result: Any, text_type: str | None, *, streams: bool
+) -> web.StreamResponse:
     if streams:
-        return await stream(request, result)
+        return await stream(request, result, text_type)
     return await to_response(request, await result, text_type)

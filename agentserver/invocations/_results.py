@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, cast
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from agentserver.invocations.events import ServerSentEvent
 
@@ -17,13 +17,14 @@ _JSON = "application/json"
 _EVENTS = "text/event-stream"
 
 
-async def to_response(request: web.Request, result: Any, text_type: str = _TEXT) -> web.StreamResponse:
+async def to_response(request: web.Request, result: Any, text_type: str | None = None) -> web.StreamResponse:
     """Make the response for what a handler returned.
 
     Args:
         request: The request that is answered.
         result: A response, text, bytes, an async iterator, or anything JSON.
-        text_type: The content type of text.
+        text_type: The content type of a document, given as text or bytes; by default text is ``text/plain``
+            and bytes are ``application/octet-stream``.
 
     Raises:
         TypeError: If *result* is none of these.
@@ -31,11 +32,11 @@ async def to_response(request: web.Request, result: Any, text_type: str = _TEXT)
     if isinstance(result, web.StreamResponse):
         return result
     if isinstance(result, str):
-        return web.Response(body=result.encode(), headers={"Content-Type": text_type})
+        return web.Response(body=result.encode(), headers={"Content-Type": text_type or _TEXT})
     if isinstance(result, (bytes, bytearray)):
-        return web.Response(body=bytes(result), headers={"Content-Type": _BYTES})
+        return web.Response(body=bytes(result), headers={"Content-Type": text_type or _BYTES})
     if isinstance(result, AsyncIterator):
-        return await stream(request, cast("AsyncIterator[object]", result))
+        return await stream(request, cast("AsyncIterator[object]", result), text_type)
     return web.Response(body=encode_json(result), headers={"Content-Type": _JSON})
 
 
@@ -50,6 +51,8 @@ def encode_json(value: Any) -> bytes:
 
 
 def _json_default(value: Any) -> Any:
+    if isinstance(value, ServerSentEvent):
+        raise TypeError("a handler returned a ServerSentEvent: yield it, for an event stream")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     raise TypeError(
@@ -57,18 +60,23 @@ def _json_default(value: Any) -> Any:
     )
 
 
-async def stream(request: web.Request, items: AsyncIterator[Any]) -> web.StreamResponse:
-    """Send what *items* yields as it comes.
+async def stream(
+    request: web.Request, items: AsyncIterator[Any], text_type: str | None = None
+) -> web.StreamResponse:
+    """Send what *items* yields as it comes; *text_type* is as for `to_response`.
 
     The first item is awaited before the headers go out: it decides the content type, and an error before it
     is still a proper error response.
     """
     try:
-        first = await anext(items, None)
-        response = web.StreamResponse(headers={"Content-Type": _type_of(first)})
+        first = await anext(items, "")
+        chunk = _chunk(first)
+        response = web.StreamResponse(headers={"Content-Type": _type_of(first, text_type)})
+        if request.version < HttpVersion11:
+            response.force_close()  # without chunks only the end of the connection ends the stream
         await response.prepare(request)
-        if first is not None and request.method != hdrs.METH_HEAD:
-            await response.write(_chunk(first))
+        if request.method != hdrs.METH_HEAD:
+            await response.write(chunk)
             async for item in items:
                 await response.write(_chunk(item))
         await response.write_eof()
@@ -78,18 +86,16 @@ async def stream(request: web.Request, items: AsyncIterator[Any]) -> web.StreamR
     return response
 
 
-def _type_of(item: Any) -> str:
+def _type_of(item: Any, text_type: str | None) -> str:
     if isinstance(item, ServerSentEvent):
         return _EVENTS
-    return _BYTES if isinstance(item, bytes) else _TEXT
+    return text_type or (_TEXT if isinstance(item, str) else _BYTES)
 
 
-def _chunk(item: Any) -> bytes:
-    if isinstance(item, ServerSentEvent):
+def _chunk(item: Any) -> bytes | bytearray:
+    if isinstance(item, (str, ServerSentEvent)):
         return item.encode()
-    if isinstance(item, str):
-        return item.encode()
-    if isinstance(item, bytes):
+    if isinstance(item, (bytes, bytearray)):
         return item
     raise TypeError(
         f"a handler yielded {type(item).__name__}: "

@@ -13,12 +13,12 @@ from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from agentserver.client.bodies import encode
+from agentserver.client.headers import prefixed
 from agentserver.core.options import AgentHostOptions
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import (
     CALL_ID_HEADER,
     CHAT_ISOLATION_KEY_HEADER,
-    CLIENT_HEADER_PREFIX,
     INVOCATIONS_ROUTE,
     USER_ID_HEADER,
     USER_ISOLATION_KEY_HEADER,
@@ -58,14 +58,11 @@ def make_context(
         USER_ID_HEADER: user_id,
         CALL_ID_HEADER: call_id,
     }
-    headers = {name: value for name, value in keys.items() if value is not None}
-    for name, value in (client_headers or {}).items():
-        prefixed = name.lower().startswith(CLIENT_HEADER_PREFIX)
-        headers[name if prefixed else CLIENT_HEADER_PREFIX + name] = value
+    given = {name: value for name, value in keys.items() if value is not None}
     return InvocationContext(
         invocation_id=invocation_id,
         session_id=session_id,
-        headers=headers,
+        headers={**given, **prefixed(client_headers)},
         query=query,
         shutting_down=shutting_down,
     )

@@ -188,6 +188,93 @@ async def test_a_refused_upgrade_is_the_error_it_is(
     assert caught.value.status == status
 
 
+async def test_a_refused_upgrade_carries_code_message_source_and_ids(
+    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]],
+) -> None:
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(
+            {"error": {"code": "unavailable", "message": "The server is shutting down"}},
+            status=503,
+            headers={
+                "x-platform-error-source": "upstream",
+                "x-agent-session-id": "s-9",
+                "x-request-id": "r-9",
+                "Retry-After": "7",
+            },
+        )
+
+    app = web.Application()
+    app.router.add_get("/invocations_ws", refuse)
+    server = await aiohttp_server(app)
+    async with InvocationsClient(server.make_url("/")) as client:
+        with pytest.raises(ResponseError, match="503 unavailable: The server is shutting down") as caught:
+            async with client.connect():
+                pass
+    error = caught.value
+    assert (error.source, error.session_id, error.request_id) == ("upstream", "s-9", "r-9")
+    assert error.retry_after == 7.0
+
+
+async def test_a_server_that_takes_connections_only_to_drop_them_ends_the_attempts(serve: Start) -> None:
+    opened = 0
+
+    async def drop(socket: web.WebSocketResponse, _request: web.Request) -> None:
+        nonlocal opened
+        opened += 1
+        await socket.close(code=1013)
+
+    async with InvocationsClient(await serve(drop)) as client:
+        async with client.connect(reconnect=Retry(attempts=4, first_delay=0.001)) as connection:
+            with pytest.raises(ConnectionClosedError) as caught:
+                await connection.receive(10)
+    assert (opened, caught.value.code) == (5, 1013)
+
+
+async def test_a_session_that_the_server_does_not_name_can_be_resumed_all_the_same(
+    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]],
+) -> None:
+    sessions: list[str | None] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        sessions.append(request.query.get("agent_session_id"))
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        if len(sessions) == 1:
+            await socket.close(code=1012)
+        await socket.send_str("resumed") if len(sessions) == 2 else None
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/invocations_ws", handler)
+    server = await aiohttp_server(app)
+    async with InvocationsClient(server.make_url("/")) as client:
+        async with client.connect(reconnect=Retry(first_delay=0)) as connection:
+            assert await connection.receive(10) == "resumed"
+    assert sessions[0] is not None
+    assert sessions[0] == sessions[1] == connection.session_id
+
+
+@pytest.mark.parametrize("code", [0, 999, 1005, 1006, 1015, 5000])
+async def test_a_close_code_that_no_frame_may_carry_is_refused(serve: Start, code: int) -> None:
+    async with InvocationsClient(await serve(echo)) as client, client.connect() as connection:
+        with pytest.raises(ValueError, match=f"the close code is {code}, but needs to be"):
+            await connection.close(code)
+        await connection.send("still open")
+        assert await connection.receive(5) == "still open"
+
+
+async def test_a_long_reason_is_cut_between_characters(serve: Start) -> None:
+    reasons: list[str] = []
+
+    async def listen(socket: web.WebSocketResponse, _request: web.Request) -> None:
+        message = await socket.receive()
+        reasons.append(str(message.extra))
+
+    async with InvocationsClient(await serve(listen)) as client, client.connect() as connection:
+        await connection.close(4000, "ä" * 100)
+    assert reasons == ["ä" * 61]
+
+
 async def test_no_server_is_unreachable(unused_tcp_port: int) -> None:
     async with InvocationsClient(f"http://127.0.0.1:{unused_tcp_port}") as client:
         with pytest.raises(UnreachableError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import threading
 import time
 import types
 from collections.abc import Awaitable, Callable
@@ -11,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from agentserver.client import CredentialError, InvocationsClient, RefusedError, Token
+from agentserver.client import CredentialError, InvocationsClient, RefusedError, Retry, Timeouts, Token
 from agentserver.client import endpoint as endpoints
 from agentserver.client.credentials import Credential
 
@@ -72,6 +74,7 @@ class Platform:
             socket = web.WebSocketResponse()
             await socket.prepare(request)
             await socket.send_json(dict(request.query))
+            await socket.close(code=1012)
             return socket
         return web.json_response({"path": request.path, "query": dict(request.query)})
 
@@ -154,6 +157,54 @@ async def test_a_refused_token_is_its_own_error_and_the_next_call_asks_for_a_new
             await client.invoke("x")
         await client.invoke("x")
     assert platform.tokens == ["t2", "t1"]
+
+
+async def test_a_resumed_websocket_gets_a_new_token_when_the_old_one_is_refused(serve: Serve) -> None:
+    platform, tokens = Platform(), Tokens(3600, 3600)
+    async with InvocationsClient.hosted(
+        await serve(platform), "a", credential=tokens, session_id="s-1"
+    ) as client:
+        async with client.connect(reconnect=Retry(first_delay=0)) as connection:
+            await connection.receive_json(5)
+            platform.refuse = "t2"
+            query = await connection.receive_json(5)
+    assert query["agent_session_id"] == "s-1"
+    assert platform.tokens == ["t2", "t2", "t1"]
+
+
+async def test_a_credential_that_blocks_does_not_block_the_loop(serve: Serve) -> None:
+    proceed = threading.Event()
+
+    def blocking() -> str:
+        assert proceed.wait(10)
+        return "t"
+
+    async with InvocationsClient.hosted(await serve(Platform()), "a", credential=blocking) as client:
+        call = asyncio.create_task(client.invoke("x"))
+        await asyncio.sleep(0)
+        proceed.set()
+        assert (await call).status == 200
+
+
+async def test_a_credential_that_never_answers_is_given_up(serve: Serve) -> None:
+    async def never() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    timeouts = Timeouts(token=0.05)
+    async with InvocationsClient.hosted(
+        await serve(Platform()), "a", credential=never, timeouts=timeouts
+    ) as client:
+        with pytest.raises(CredentialError, match=r"gave no token within 0\.05 s"):
+            await client.invoke("x")
+        with pytest.raises(CredentialError):
+            async with client.connect():
+                pass
+
+
+def test_the_preview_flag_can_be_left_out() -> None:
+    assert endpoints.hosted(PROJECT, "a", preview=False).headers == {}
+    InvocationsClient.hosted(PROJECT, "a", preview=False)
 
 
 def _raise() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentserver.conformance.__main__ import run
+from agentserver.conformance.__main__ import main
 from agentserver.conformance.server import ProcessServer, wait_until_ready
 
 REFERENCE = [sys.executable, "-m", "agentserver.conformance.reference_agent"]
@@ -42,7 +42,7 @@ def test_a_conforming_server_gives_exit_code_0_and_every_report(
 ) -> None:
     names = {form: tmp_path / f"report.{form}" for form in ("json", "junit", "html", "record")}
     options = [word for form, path in names.items() for word in (f"--{form}", str(path))]
-    assert run(["--command", COMMAND, "--only", "^routes.readiness$", "--label", "ours", *options]) == 0
+    assert main(["--command", COMMAND, "--only", "^routes.readiness$", "--label", "ours", *options]) == 0
     assert "conforms: 1 held" in capsys.readouterr().out
     assert json.loads(names["json"].read_text())["identity"].startswith("agentserver")
     assert "routes.readiness" in names["junit"].read_text()
@@ -54,7 +54,7 @@ def test_a_conforming_server_gives_exit_code_0_and_every_report(
 def test_a_running_server_is_judged_as_far_as_one_environment_goes(
     reference: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run([reference, "--handler", "http_only", "--only", "^(routes|env)"]) == 0
+    assert main([reference, "--handler", "http_only", "--only", "^(routes|env)"]) == 0
     printed = capsys.readouterr().out
     assert "needs the handler full; use --command" in printed
     assert "starts or stops the server; use --command" in printed
@@ -65,7 +65,7 @@ def test_another_agent_is_asked_only_what_any_agent_can_answer(capsys: pytest.Ca
     server = ProcessServer([sys.executable, "-c", OTHER_AGENT], "full", {})
     try:
         wait_until_ready(server)
-        assert run([f"127.0.0.1:{server.port}", "--only", "^routes"]) == 1
+        assert main([f"127.0.0.1:{server.port}", "--only", "^routes"]) == 1
     finally:
         server.stop()
     printed = capsys.readouterr().out
@@ -77,7 +77,7 @@ def test_a_server_that_cannot_start_in_one_environment_misses_there(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     command = f"{sys.executable} -c 'import os,sys; sys.exit(7)'"
-    assert run(["--command", command, "--only", "^routes.readiness$"]) == 2
+    assert main(["--command", command, "--only", "^routes.readiness$"]) == 2
     assert "exit code 7" in capsys.readouterr().err
 
 
@@ -85,12 +85,12 @@ def test_a_reference_agent_may_say_that_its_library_has_no_such_handler(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     command = f"{sys.executable} -c 'import sys; sys.exit(64)'"
-    assert run(["--command", command, "--only", "^routes.readiness$"]) == 0
+    assert main(["--command", command, "--only", "^routes.readiness$"]) == 0
     assert "says that its library has no such thing" in capsys.readouterr().out
 
 
 def test_the_list_names_every_requirement(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--list"]) == 0
+    assert main(["--list"]) == 0
     assert "must   routes.readiness" in capsys.readouterr().out
 
 
@@ -110,7 +110,7 @@ def test_the_list_names_every_requirement(capsys: pytest.CaptureFixture[str]) ->
 def test_a_wrong_argument_gives_one_sentence_and_exit_code_2(
     arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(arguments) == 2
+    assert main(arguments) == 2
     printed = capsys.readouterr()
     assert sentence in printed.err
     assert printed.out == ""
