@@ -1,22 +1,37 @@
-"""aiohttp's server, with our request type, our envelope for what cannot be parsed, and the body limit."""
+"""One TCP connection: aiohttp's parser, requests and writer, one task for each request and none in between.
+
+aiohttp keeps a task for every connection, which waits for a request, starts a second task for it and waits
+for that. Here the parser's callback starts the request's task itself, and the task ends with the response.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import RawRequestMessage, StreamWriter
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.tcp_helpers import tcp_keepalive
+from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
-from agentserver.core._pipeline import Pipeline
+from agentserver.core._exchange import Exchange
+from agentserver.core._pipeline import CLIENT_CLOSED_REQUEST, Pipeline
+from agentserver.core._response import head_of, plain_body
 from agentserver.errors import PayloadTooLargeError
 
 if TYPE_CHECKING:
-    from aiohttp.web_protocol import _ErrInfo
+    from agentserver.core._server import HostServer
+
+logger = logging.getLogger("agentserver")
+
+# Up to here, one copy of the body costs less than a second system call.
+_JOINED_LIMIT: Final = 16_384
+# From Python 3.12 a task may run at once, without a turn of the loop.
+_EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 class HostRequest(web.Request):
@@ -26,87 +41,194 @@ class HostRequest(web.Request):
 
     ATTRS = web.Request.ATTRS | frozenset({"_pipeline"})
 
+    async def read(self) -> bytes:
+        """The whole body; at once if it has arrived with the headers, as most do."""
+        payload = self._payload
+        if self._read_bytes is None and payload.is_eof() and payload.total_bytes <= self._client_max_size:
+            self._read_bytes = payload.read_nowait()
+        return await super().read() if self._read_bytes is None else self._read_bytes
+
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         await super()._prepare_hook(response)
         await self._pipeline.prepare(self, response)
 
 
 class HostConnection(RequestHandler):
-    """One TCP connection."""
+    """One TCP connection.
 
-    __slots__ = ("_max_body_size", "_pipeline", "_receiving")
+    Attributes:
+        idle_since: When it began to wait for a request, in the loop's time; ``None`` while it serves one.
+    """
 
-    def __init__(self, manager: HostServer, pipeline: Pipeline, **options: Any) -> None:
-        super().__init__(manager, **options)
+    __slots__ = ("_last", "_max_body_size", "_pipeline", "_receiving", "idle_since")
+
+    def __init__(self, server: HostServer, pipeline: Pipeline, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server, loop=loop, access_log=None)  # type: ignore[arg-type]  # None is off
         self._pipeline = pipeline
         self._max_body_size = pipeline.max_body_size
         self._receiving: StreamReader | None = None
+        self._last = False
+        self.idle_since: float | None = loop.time()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection."""
+        BaseProtocol.connection_made(self, transport)  # aiohttp's own would start its task
+        stream = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
+        tcp_keepalive(stream)
+        assert self._manager is not None
+        self._manager.connection_made(self, stream)
 
     def data_received(self, data: bytes) -> None:
-        """Parse *data*, and stop a body that grows over the limit although it announced no length."""
+        """Parse *data*, serve what is complete, and stop a body that grows over the limit unannounced."""
         super().data_received(data)
         if self._messages:
             payload = self._messages[-1][1]
             self._receiving = None if payload.is_eof() else payload
+            self._begin()
         receiving = self._receiving
         if receiving is not None and receiving.total_bytes > self._max_body_size:
             self._receiving = None
             if receiving.exception() is None:
                 receiving.set_exception(PayloadTooLargeError(self._max_body_size))
 
-    def _make_error_handler(
-        self, err_info: _ErrInfo
-    ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-        async def reject(request: web.BaseRequest) -> web.StreamResponse:
-            assert isinstance(request, web.Request)
-            return self._pipeline.reject(request, "The request is not valid HTTP/1.1")
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading. aiohttp's streams ask for it at every read, paused or not."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
-        return reject
+    def close(self) -> None:
+        """End after the request that is being served; its body may still arrive."""
+        self._last = True
+        if self.idle_since is not None:
+            self.force_close()
+        elif self._payload_parser is not None:
+            super().close()
 
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """End now; the handler has *timeout* seconds to clean up."""
+        task = self._task_handler
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=timeout)
+        self.force_close()
 
-class HostServer(web.Server):
-    """Makes the connections of one host.
+    def _begin(self) -> None:
+        if self.idle_since is None or not self._messages or self._force_close:
+            return
+        self.idle_since = None
+        message, payload = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        self._task_handler = asyncio.Task(self._serve(message, payload), loop=self._loop, **_EAGER)
 
-    Args:
-        pipeline: Answers every request.
-        cancel_on_disconnect: Whether a client that leaves cancels its handler.
-        keepalive_timeout: Seconds an idle connection is kept.
-    """
+    async def _serve(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> None:
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        assert task is not None
+        lifetime = self._pipeline.lifetime
+        lifetime.enter(task)
+        keep_alive = False
+        try:
+            keep_alive = await self._exchange(message, payload, task)
+            if not payload.is_eof():
+                keep_alive = await self._discard(payload) and keep_alive
+        except ConnectionError:
+            pass  # The client has gone; the pipeline has said so in its log line.
+        # Nothing waits for this task, so nothing but the log would ever tell of the error.
+        except Exception:
+            logger.exception("a response could not be sent")
+        finally:
+            lifetime.leave(task)
+            self._current_request = None
+            self._done(keep_alive=keep_alive)
 
-    def __init__(self, pipeline: Pipeline, *, cancel_on_disconnect: bool, keepalive_timeout: float) -> None:
-        super().__init__(
-            pipeline.run,  # type: ignore[arg-type]  # aiohttp types the low-level server by BaseRequest
-            request_factory=self._new_request,
-            handler_cancellation=cancel_on_disconnect,
-        )
-        self._pipeline = pipeline
-        self._keepalive_timeout = keepalive_timeout
-
-    def __call__(self) -> HostConnection:
-        return HostConnection(
-            self,
-            self._pipeline,
-            loop=self._loop,
-            keepalive_timeout=self._keepalive_timeout,
-            access_log=None,
-        )
-
-    def _new_request(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> HostRequest:
+    async def _exchange(
+        self, message: RawRequestMessage | _ErrInfo, payload: StreamReader, task: asyncio.Task[None]
+    ) -> bool:
+        """Answer one request; say whether the connection may serve another."""
+        pipeline, loop = self._pipeline, self._loop
+        malformed = isinstance(message, _ErrInfo)
         request = HostRequest(
-            message,
+            ERROR if isinstance(message, _ErrInfo) else message,
             payload,
-            protocol,
-            writer,
+            self,
+            StreamWriter(self, loop),
             task,
-            self._loop,
-            client_max_size=self._pipeline.max_body_size,
+            loop,
+            client_max_size=self._max_body_size,
         )
-        request._pipeline = self._pipeline
-        return request
+        request._pipeline = pipeline
+        self._current_request = request
+        exchange = pipeline.begin(request)
+        status = CLIENT_CLOSED_REQUEST
+        try:
+            if malformed:
+                response = pipeline.reject(exchange, "The request is not valid HTTP/1.1")
+            else:
+                response = await pipeline.answer(request, exchange)
+            status = response.status
+            response, keep_alive = await self._respond(request, exchange, response)
+            status = response.status
+            return keep_alive
+        finally:
+            self._current_request = None
+            request._task = None  # type: ignore[assignment]  # aiohttp does so too: it ends a reference cycle
+            pipeline.end(request, exchange, status)
+
+    async def _respond(
+        self, request: HostRequest, exchange: Exchange, response: web.StreamResponse
+    ) -> tuple[web.StreamResponse, bool]:
+        pipeline = self._pipeline
+        body = None
+        if pipeline.fallback is None and not self._upgraded:  # pyright: ignore[reportUnknownMemberType]  # untyped
+            body = plain_body(request, response)
+        if body is None:
+            # Everything that is not plain, and what comes after a declined upgrade, is aiohttp's to send.
+            response, gone = await self.finish_response(request, response, None)
+            return response, bool(response.keep_alive) and not gone
+        keep_alive = response._keep_alive is not False and not request._message.should_close
+        keep_alive = pipeline.stamp(exchange, response) and keep_alive
+        try:
+            head = head_of(response, len(body), keep_alive=keep_alive)
+        except ValueError as error:
+            exchange.response = None
+            return await self._respond(request, exchange, pipeline.failed(request, exchange, error))
+        response._eof_sent = True
+        await self._write(head, body)
+        return response, keep_alive
+
+    async def _write(self, head: bytes, body: bytes | bytearray) -> None:
+        transport = self.transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        if len(body) <= _JOINED_LIMIT:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
+        if self._paused:
+            await self._drain_helper()
+
+    async def _discard(self, payload: StreamReader) -> bool:
+        """Read what a client still sends, so that it can read the answer (RFC 9112, section 9.6)."""
+
+        async def read_away() -> None:
+            while not payload.is_eof():
+                await payload.readany()
+
+        if self.transport is None:
+            return False
+        payload._exception = None
+        try:
+            await asyncio.wait_for(read_away(), self._lingering_time)
+        except (asyncio.TimeoutError, web.PayloadAccessError, ConnectionError):
+            return False
+        return True
+
+    def _done(self, *, keep_alive: bool) -> None:
+        self.idle_since = self._loop.time()
+        if not keep_alive or self._last:
+            self.force_close()
+        elif self._messages:
+            self._loop.call_soon(self._begin)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
-from os import urandom
+from time import perf_counter
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import web
 
 from agentserver.core._observer import Scope
 from agentserver.core._sse import KeepAlive
+from agentserver.core.ids import new_hex
 from agentserver.errors import Failure
 from agentserver.wire import (
     ERROR_DETAIL_HEADER,
@@ -26,6 +27,7 @@ from agentserver.wire import (
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Exchange:
@@ -48,45 +50,29 @@ class Exchange:
         first_byte: Seconds until the headers of a stream went out; 0 until then, and for plain responses.
     """
 
-    __slots__ = (
-        "close_code",
-        "correlation",
-        "error",
-        "error_code",
-        "failure",
-        "first_byte",
-        "headers",
-        "incoming",
-        "keepalive",
-        "operation",
-        "parameter",
-        "request_id",
-        "response",
-        "scope",
-        "started",
-    )
+    # Defaults stand on the class: most requests set only a few of these.
+    operation = ""
+    parameter = ""
+    correlation: Mapping[str, str] = _NOTHING
+    headers: Mapping[str, str] = _NOTHING
+    keepalive: KeepAlive | None = None
+    scope: Scope | None = None
+    failure: Failure | None = None
+    error: BaseException | None = None
+    error_code = ""
+    close_code = 0
+    first_byte = 0.0
+    response: web.StreamResponse | None = None
 
     def __init__(self, request_id: str, incoming: Mapping[str, str]) -> None:
         self.request_id = request_id
         self.incoming = incoming
-        self.scope: Scope | None = None
-        self.error: BaseException | None = None
-        self.error_code = ""
-        self.close_code = 0
-        self.first_byte = 0.0
-        self.operation = ""
-        self.parameter = ""
-        self.correlation: dict[str, str] = {}
-        self.keepalive: KeepAlive | None = None
-        self.headers: dict[str, str] = {}
-        self.failure: Failure | None = None
-        self.response: web.StreamResponse | None = None
-        self.started = time.perf_counter()
+        self.started = perf_counter()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the request was read."""
-        return time.perf_counter() - self.started
+        return perf_counter() - self.started
 
     def stamp(self, response: web.StreamResponse, server: str) -> None:
         """Write the framework's headers on *response*, over whatever a handler set (contract, section 3)."""
@@ -130,4 +116,4 @@ def resolve_request_id(headers: Mapping[str, str]) -> str:
     request_id = headers.get(REQUEST_ID_HEADER)
     if request_id is not None and is_valid_id(request_id):
         return request_id
-    return urandom(16).hex()
+    return new_hex()

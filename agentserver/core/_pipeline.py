@@ -62,18 +62,22 @@ class Pipeline:
     observer: Observer | None = None
 
     async def run(self, request: web.Request) -> web.StreamResponse:
-        """Answer *request*; whatever happens on the way becomes a response or a cut connection."""
-        exchange = self.begin(request)
+        """Answer *request* as a handler of somebody's application, whose connections are not ours."""
         task: asyncio.Task[object] | None = asyncio.current_task()
         assert task is not None
         self.lifetime.enter(task)
+        exchange = self.begin(request)
+        status = CLIENT_CLOSED_REQUEST
         try:
-            return await self._answer(request, exchange)
+            response = await self.answer(request, exchange)
+            status = response.status
+            return response
         finally:
+            self.end(request, exchange, status)
             self.lifetime.leave(task)
 
     def begin(self, request: web.Request) -> Exchange:
-        """Start the exchange of *request*."""
+        """Begin the exchange of *request*."""
         headers = request.headers
         exchange = Exchange(resolve_request_id(headers), headers)
         request[EXCHANGE] = exchange
@@ -96,64 +100,64 @@ class Pipeline:
         if self.sse_keepalive and content_type.startswith("text/event-stream"):
             exchange.keepalive = KeepAlive(request, response, self.sse_keepalive)
 
-    def reject(self, request: web.Request, message: str) -> web.StreamResponse:
+    def stamp(self, exchange: Exchange, response: web.StreamResponse) -> bool:
+        """Stamp the headers of a plain *response*; say whether its connection may stay open."""
+        exchange.stamp(response, self.server)
+        return not self.lifetime.shutting_down.is_set()
+
+    def reject(self, exchange: Exchange, message: str) -> web.StreamResponse:
         """Refuse a request that could not even be parsed."""
-        exchange = self.begin(request)
         exchange.operation = "malformed"
         failure = Failure(400, ErrorCode.INVALID_REQUEST.value, message, ErrorSource.USER)
         response = self._refused(exchange, failure)
         response.force_close()
-        self._end(request, exchange, failure.status)
         return response
 
-    async def _answer(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
-        status = CLIENT_CLOSED_REQUEST
+    async def answer(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+        """Answer *request*; whatever happens on the way becomes a response or a cut connection."""
         try:
-            try:
-                response = await (self.fallback or self.dispatch)(request)
-            except asyncio.CancelledError as error:
-                response = self._cancelled(request, exchange, error)
-            # The boundary of user code: whatever a handler raises must become a response, and stop here.
-            except Exception as error:  # noqa: BLE001
-                response = self._failed(request, exchange, error)
-            status = response.status
+            if self.fallback is not None:
+                return await self.fallback(request)
+            return await self._dispatch(request, exchange)
+        except asyncio.CancelledError as error:
+            return self._cancelled(request, exchange, error)
+        # The boundary of user code: whatever a handler raises must become a response, and stop here.
+        except Exception as error:  # noqa: BLE001
+            return self.failed(request, exchange, error)
         finally:
             if exchange.keepalive is not None:
                 exchange.keepalive.stop()
-            self._end(request, exchange, status)
-        return response
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
-        """Call the endpoint that *request* names."""
-        exchange = request[EXCHANGE]
-        found = self.routes.match(request.rel_url.raw_path)
-        if found is None:
-            exchange.operation = "unknown"
-            return self._refused(exchange, _NOT_FOUND)
-        route, exchange.parameter = found
+        """Call the endpoint that *request* names: the last handler of a user's application."""
+        return await self._dispatch(request, request[EXCHANGE])
+
+    async def _dispatch(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+        route = self.routes.fixed.get(request._message.path)
+        if route is None:
+            found = self.routes.match(request.rel_url.raw_path)
+            if found is None:
+                exchange.operation = "unknown"
+                return self._refused(exchange, _NOT_FOUND)
+            route, exchange.parameter = found
         exchange.operation = route.operation
         endpoint = route.endpoint(request.method)
         if endpoint is None:
             return self._refused(exchange, _method_not_allowed(request.method, route.allow))
-        refusal = await self._check_body(request)
-        if refusal is not None:
-            response = self._refused(exchange, refusal)
+        headers = request.headers
+        if hdrs.CONTENT_LENGTH in headers and int(headers[hdrs.CONTENT_LENGTH]) > self.max_body_size:
+            response = self._refused(exchange, classify(PayloadTooLargeError(self.max_body_size)))
             response.force_close()
             return response
-        return await endpoint(request, exchange)
-
-    async def _check_body(self, request: web.Request) -> Failure | None:
-        headers = request.headers
-        length = headers.get(hdrs.CONTENT_LENGTH)
-        if length is not None and int(length) > self.max_body_size:
-            return classify(PayloadTooLargeError(self.max_body_size))
         # With an application of the user's, aiohttp has answered the expectation before we are called.
         if hdrs.EXPECT in headers and self.fallback is None:
             if headers[hdrs.EXPECT].lower() != "100-continue":
-                return _EXPECTATION_FAILED
+                response = self._refused(exchange, _EXPECTATION_FAILED)
+                response.force_close()
+                return response
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
-        return None
+        return await endpoint(request, exchange)
 
     @staticmethod
     def _refused(exchange: Exchange, failure: Failure) -> web.StreamResponse:
@@ -168,20 +172,21 @@ class Pipeline:
         if not self.lifetime.aborting:
             if _cancelled_from_outside():
                 raise error
-            return self._failed(request, exchange, RuntimeError("the handler cancelled itself"), error)
+            return self.failed(request, exchange, RuntimeError("the handler cancelled itself"), error)
         if sys.version_info >= (3, 11) and (task := asyncio.current_task()):
             task.uncancel()
         if _has_started(exchange):
             return _cut(request, exchange)
         return self._refused(exchange, _SHUTTING_DOWN)
 
-    def _failed(
+    def failed(
         self,
         request: web.Request,
         exchange: Exchange,
         error: Exception,
         cause: BaseException | None = None,
     ) -> web.StreamResponse:
+        """The response for what was raised while *request* was served."""
         if isinstance(error, ConnectionError) and request.transport is None and _has_started(exchange):
             return _cut(request, exchange)
         if isinstance(error, web.HTTPException) and (error.status < 400 or _has_own_body(error)):
@@ -198,7 +203,8 @@ class Pipeline:
             response.force_close()
         return response
 
-    def _end(self, request: web.Request, exchange: Exchange, status: int) -> None:
+    def end(self, request: web.Request, exchange: Exchange, status: int) -> None:
+        """End the exchange: its log line, and what telemetry makes of it."""
         self._log(request, exchange, status)
         if exchange.scope is not None:
             exchange.scope.end(status)

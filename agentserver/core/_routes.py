@@ -48,6 +48,10 @@ class RouteTable:
     Args:
         routes: The routes; the first that fits a path wins, fixed paths before patterns.
         prefix: A path before all of them, ``""`` or ``"/v1"``; a trailing slash is trimmed.
+
+    Attributes:
+        routes: All of them, with their whole paths.
+        fixed: Those without a parameter, by path.
     """
 
     def __init__(self, routes: Iterable[Route], prefix: str = "") -> None:
@@ -57,7 +61,7 @@ class RouteTable:
     def move(self, prefix: str) -> None:
         """Put *prefix* before all paths, such as that of the sub-application they turn out to be in."""
         self.routes = [Route(prefix + route.path, route.operation, route.endpoints) for route in self.routes]
-        self._fixed = {route.path: route for route in self.routes if "{" not in route.path}
+        self.fixed = {route.path: route for route in self.routes if "{" not in route.path}
         self._patterns = [
             (re.compile(re.sub(r"\{\w+\}", "([^/]+)", route.path)), route)
             for route in self.routes
@@ -69,7 +73,7 @@ class RouteTable:
 
         A trailing slash names the same path (contract, section 1).
         """
-        route = self._fixed.get(path)
+        route = self.fixed.get(path)
         if route is not None:
             return route, ""
         if path.endswith("/") and len(path) > 1:

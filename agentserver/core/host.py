@@ -14,10 +14,10 @@ from typing import Any, Final
 from aiohttp import web
 from typing_extensions import Self
 
-from agentserver.core._connection import HostServer
 from agentserver.core._logging import configure_logging
 from agentserver.core._pipeline import Pipeline
 from agentserver.core._process import end_without_busy_threads, exit_with, on_stop_signal, run_in_fastest_loop
+from agentserver.core._server import HostServer
 from agentserver.core._standby import Standby
 from agentserver.core._watchdog import Watchdog
 from agentserver.core.lifetime import Lifetime

@@ -41,6 +41,7 @@ class Endpoints:
         self._session_id = host.environment.session_id
         self._shutting_down = host.lifetime.shutting_down
         self._admission = host.admission
+        self._direct = not (activator.needs_scope or "handle" in definition.streaming or host.admission)
 
     def routes(self) -> list[Route]:
         """The protocol's routes over HTTP; the documents stand before the path of an id."""
@@ -57,13 +58,20 @@ class Endpoints:
 
     async def invoke(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         """Answer ``POST /invocations``."""
-        session_id = request.query.get(SESSION_ID_QUERY) if request.query_string else None
+        session_id = self._session_id
+        if "?" in request._message.path:
+            session_id = first_valid(request.query.get(SESSION_ID_QUERY), session_id)
         context = self._context(
             request,
             exchange,
             invocation_id=first_valid(request.headers.get(INVOCATION_ID_HEADER)),
-            session_id=first_valid(session_id, self._session_id),
+            session_id=first_valid(session_id),
         )
+        if self._direct:
+            # The way of most requests, without a detour.
+            handler: Any = self._activator.create()
+            result = await handler.handle(request, context)
+            return result if isinstance(result, web.Response) else await to_response(request, result)
         if self._admission is None:
             return await self._call(request, "handle", lambda handler: handler.handle(request, context))
         async with self._admission.place(context.session_id):
@@ -85,7 +93,7 @@ class Endpoints:
     def _document(self, operation: str, content_type: str) -> Endpoint:
         async def endpoint(request: web.Request, exchange: Exchange) -> web.StreamResponse:
             if self._session_id:
-                exchange.headers[SESSION_ID_HEADER] = self._session_id
+                exchange.headers = {SESSION_ID_HEADER: self._session_id}
             return await self._call(
                 request, operation, lambda handler: getattr(handler, operation)(request), content_type
             )

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from os import urandom
-
+from agentserver.core.ids import new_uuid
 from agentserver.wire import is_valid_id
-
-
-def new_id() -> str:
-    """A new random UUID (RFC 9562, version 4)."""
-    digits = urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def first_valid(*candidates: str | None) -> str:
@@ -19,4 +11,4 @@ def first_valid(*candidates: str | None) -> str:
     for candidate in candidates:
         if candidate and is_valid_id(candidate):
             return candidate
-    return new_id()
+    return new_uuid()

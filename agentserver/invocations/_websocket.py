@@ -14,11 +14,12 @@ from aiohttp import web
 
 from agentserver.core._exchange import Exchange
 from agentserver.core._routes import Route
+from agentserver.core.ids import new_uuid
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.protocol import HostContext
 from agentserver.invocations._activation import Activator
 from agentserver.invocations._handshake import accept
-from agentserver.invocations._identity import first_valid, new_id
+from agentserver.invocations._identity import first_valid
 from agentserver.invocations._link import Link
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.options import InvocationsServerOptions
@@ -61,7 +62,7 @@ class WebSocketEndpoint:
     async def serve(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         """Answer ``GET /invocations_ws``; returns when the connection is gone."""
         handshake = accept(request.headers, self._options.websocket_protocols)
-        invocation_id = new_id()
+        invocation_id = new_uuid()
         session_id = first_valid(self._session_id, request.query.get(SESSION_ID_QUERY))
         exchange.headers = {SESSION_ID_HEADER: session_id}
         exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
