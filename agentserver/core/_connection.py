@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import RawRequestMessage, StreamWriter
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage, StreamWriter
 from aiohttp.streams import StreamReader
 from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
@@ -30,6 +30,8 @@ logger = logging.getLogger("agentserver")
 
 # Up to here, one copy of the body costs less than a second system call.
 _JOINED_LIMIT: Final = 16_384
+# What stands in for a request that could not be read; its answer is HTTP/1.1 whatever it was meant to be.
+_MALFORMED: Final = ERROR._replace(version=HttpVersion11)
 # From Python 3.12 a task may run at once, without a turn of the loop.
 _EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
@@ -48,9 +50,26 @@ class HostRequest(web.Request):
             self._read_bytes = payload.read_nowait()
         return await super().read() if self._read_bytes is None else self._read_bytes
 
+    @property
+    def app(self) -> web.Application:
+        """The application behind the host, if it was given one."""
+        if self._match_info is None:
+            raise RuntimeError("this host has no application: build it with builder.app to have one")
+        return super().app
+
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         await super()._prepare_hook(response)
         await self._pipeline.prepare(self, response)
+
+
+class _Writer(StreamWriter):
+    """aiohttp's writer, with a length that says how many announced bytes are still missing at the end."""
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        """Write the last *chunk*."""
+        if self.length is not None:
+            self.length -= len(chunk)
+        await super().write_eof(chunk)
 
 
 class HostConnection(RequestHandler):
@@ -148,12 +167,13 @@ class HostConnection(RequestHandler):
     ) -> bool:
         """Answer one request; say whether the connection may serve another."""
         pipeline, loop = self._pipeline, self._loop
-        malformed = isinstance(message, _ErrInfo)
+        if isinstance(message, _ErrInfo) or message.version < HttpVersion10:
+            message = _MALFORMED
         request = HostRequest(
-            ERROR if isinstance(message, _ErrInfo) else message,
+            message,
             payload,
             self,
-            StreamWriter(self, loop),
+            _Writer(self, loop),
             task,
             loop,
             client_max_size=self._max_body_size,
@@ -163,7 +183,7 @@ class HostConnection(RequestHandler):
         exchange = pipeline.begin(request)
         status = CLIENT_CLOSED_REQUEST
         try:
-            if malformed:
+            if message is _MALFORMED:
                 response = pipeline.reject(exchange, "The request is not valid HTTP/1.1")
             else:
                 response = await pipeline.answer(request, exchange)
@@ -179,24 +199,32 @@ class HostConnection(RequestHandler):
     async def _respond(
         self, request: HostRequest, exchange: Exchange, response: web.StreamResponse
     ) -> tuple[web.StreamResponse, bool]:
-        pipeline = self._pipeline
-        body = None
-        if pipeline.fallback is None and not self._upgraded:  # pyright: ignore[reportUnknownMemberType]  # untyped
-            body = plain_body(request, response)
-        if body is None:
-            # Everything that is not plain, and what comes after a declined upgrade, is aiohttp's to send.
-            response, gone = await self.finish_response(request, response, None)
-            return response, bool(response.keep_alive) and not gone
-        keep_alive = response._keep_alive is not False and not request._message.should_close
-        keep_alive = pipeline.stamp(exchange, response) and keep_alive
         try:
+            body = None
+            if self._pipeline.fallback is None and not self._upgraded:  # pyright: ignore[reportUnknownMemberType]  # untyped
+                body = plain_body(request, response)
+            if body is None:
+                return await self._respond_slowly(request, response)
+            keep_alive = response._keep_alive is not False and not request._message.should_close
+            keep_alive = self._pipeline.stamp(exchange, response) and keep_alive
             head = head_of(response, len(body), keep_alive=keep_alive)
-        except ValueError as error:
+        except ValueError as error:  # A header that cannot be sent: nothing has gone out yet.
             exchange.response = None
-            return await self._respond(request, exchange, pipeline.failed(request, exchange, error))
+            return await self._respond(request, exchange, self._pipeline.failed(request, exchange, error))
         response._eof_sent = True
         await self._write(head, body)
         return response, keep_alive
+
+    async def _respond_slowly(
+        self, request: HostRequest, response: web.StreamResponse
+    ) -> tuple[web.StreamResponse, bool]:
+        """Have aiohttp send what is not plain, and what comes after a declined upgrade."""
+        response, gone = await self.finish_response(request, response, None)
+        # A file goes out past the writer.
+        if request.writer.length and not isinstance(response, web.FileResponse):
+            logger.error("a response was %d bytes shorter than its Content-Length", request.writer.length)
+            gone = True  # Only the end of the connection tells the client (RFC 9112, section 8).
+        return response, bool(response.keep_alive) and not gone
 
     async def _write(self, head: bytes, body: bytes | bytearray) -> None:
         transport = self.transport
@@ -217,12 +245,14 @@ class HostConnection(RequestHandler):
             while not payload.is_eof():
                 await payload.readany()
 
-        if self.transport is None:
+        error = payload.exception()
+        if self.transport is None or not isinstance(error, PayloadTooLargeError | None):
             return False
         payload._exception = None
         try:
             await asyncio.wait_for(read_away(), self._lingering_time)
-        except (asyncio.TimeoutError, web.PayloadAccessError, ConnectionError):
+        # The answer is out, and whatever is wrong with the rest of this body only ends its connection.
+        except Exception:  # noqa: BLE001
             return False
         return True
 

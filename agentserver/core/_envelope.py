@@ -44,7 +44,7 @@ def error_response(failure: Failure) -> web.Response:
     )
 
 
-def failure_of(error: Exception, request: web.BaseRequest) -> Failure:
+def failure_of(error: BaseException, request: web.BaseRequest) -> Failure:
     """Say what *error*, raised while *request* was served, becomes on the wire."""
     if isinstance(error, web.HTTPException):
         return _http_failure(error)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
@@ -32,6 +33,9 @@ _SHUTTING_DOWN: Final = Failure(
 )
 _EXPECTATION_FAILED: Final = Failure(
     417, "expectation_failed", "Only Expect: 100-continue is understood", ErrorSource.USER
+)
+_CODING_UNKNOWN: Final = Failure(
+    501, "not_implemented", "Only Transfer-Encoding: chunked is understood", ErrorSource.USER
 )
 
 current_exchange: ContextVar[Exchange | None] = ContextVar("agentserver_exchange", default=None)
@@ -96,6 +100,7 @@ class Pipeline:
             exchange.first_byte = exchange.elapsed
         if self.lifetime.shutting_down.is_set() and response.status != 101:
             response.headers[hdrs.CONNECTION] = "close"
+        _bound(request, response)
         content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
         if self.sse_keepalive and content_type.startswith("text/event-stream"):
             exchange.keepalive = KeepAlive(request, response, self.sse_keepalive)
@@ -121,8 +126,10 @@ class Pipeline:
             return await self._dispatch(request, exchange)
         except asyncio.CancelledError as error:
             return self._cancelled(request, exchange, error)
+        except KeyboardInterrupt:
+            raise
         # The boundary of user code: whatever a handler raises must become a response, and stop here.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             return self.failed(request, exchange, error)
         finally:
             if exchange.keepalive is not None:
@@ -144,20 +151,34 @@ class Pipeline:
         endpoint = route.endpoint(request.method)
         if endpoint is None:
             return self._refused(exchange, _method_not_allowed(request.method, route.allow))
-        headers = request.headers
-        if hdrs.CONTENT_LENGTH in headers and int(headers[hdrs.CONTENT_LENGTH]) > self.max_body_size:
-            response = self._refused(exchange, classify(PayloadTooLargeError(self.max_body_size)))
+        refusal = self._refusal(request)
+        if refusal is not None:
+            if route.identify is not None:
+                route.identify(request, exchange)
+            response = self._refused(exchange, refusal)
             response.force_close()
             return response
-        # With an application of the user's, aiohttp has answered the expectation before we are called.
-        if hdrs.EXPECT in headers and self.fallback is None:
-            if headers[hdrs.EXPECT].lower() != "100-continue":
-                response = self._refused(exchange, _EXPECTATION_FAILED)
-                response.force_close()
-                return response
+        if hdrs.EXPECT in request.headers and self.fallback is None:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
         return await endpoint(request, exchange)
+
+    def _refusal(self, request: web.Request) -> Failure | None:
+        """Why the body of *request* will not be read, if it will not."""
+        headers = request.headers
+        if hdrs.CONTENT_LENGTH in headers:
+            if int(headers[hdrs.CONTENT_LENGTH]) > self.max_body_size:
+                return classify(PayloadTooLargeError(self.max_body_size))
+        elif request._message.chunked and headers[hdrs.TRANSFER_ENCODING].strip().lower() != "chunked":
+            return _CODING_UNKNOWN
+        # With an application of the user's, aiohttp has answered the expectation before we are called.
+        if (
+            hdrs.EXPECT in headers
+            and self.fallback is None
+            and headers[hdrs.EXPECT].lower() != "100-continue"
+        ):
+            return _EXPECTATION_FAILED
+        return None
 
     @staticmethod
     def _refused(exchange: Exchange, failure: Failure) -> web.StreamResponse:
@@ -183,7 +204,7 @@ class Pipeline:
         self,
         request: web.Request,
         exchange: Exchange,
-        error: Exception,
+        error: BaseException,
         cause: BaseException | None = None,
     ) -> web.StreamResponse:
         """The response for what was raised while *request* was served."""
@@ -219,6 +240,15 @@ class Pipeline:
             status,
             exchange.elapsed * 1000,
         )
+
+
+def _bound(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Keep a handler's own stream within what the request allows (RFC 9112, section 6.3)."""
+    writer = request.writer
+    if response._must_be_empty_body:
+        writer.length = 0
+    elif writer.length is None and request.version < HttpVersion11:
+        response.force_close()  # Without a length or chunks, only the end of the connection ends the body.
 
 
 def _has_started(exchange: Exchange) -> bool:

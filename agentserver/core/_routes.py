@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import unquote
 
@@ -23,11 +23,13 @@ class Route:
         path: The path; one segment may be a name in braces, whose value becomes ``exchange.parameter``.
         operation: The word for the log line.
         endpoints: An endpoint for each method. HEAD is answered wherever GET is (RFC 9110, section 9.3.2).
+        identify: Gives the exchange its ids, for a request that is refused before it reaches its endpoint.
     """
 
     path: str
     operation: str
     endpoints: Mapping[str, Endpoint]
+    identify: Callable[[web.Request, Exchange], object] | None = None
 
     @property
     def allow(self) -> str:
@@ -60,7 +62,7 @@ class RouteTable:
 
     def move(self, prefix: str) -> None:
         """Put *prefix* before all paths, such as that of the sub-application they turn out to be in."""
-        self.routes = [Route(prefix + route.path, route.operation, route.endpoints) for route in self.routes]
+        self.routes = [replace(route, path=prefix + route.path) for route in self.routes]
         self.fixed = {route.path: route for route in self.routes if "{" not in route.path}
         self._patterns = [
             (re.compile(re.sub(r"\{\w+\}", "([^/]+)", route.path)), route)

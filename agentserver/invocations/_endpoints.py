@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
+from multidict import MultiDict, MultiDictProxy, MultiMapping
 
 from agentserver.core._exchange import Exchange
 from agentserver.core._routes import Endpoint, Route
@@ -23,6 +24,8 @@ from agentserver.wire import (
     SESSION_ID_HEADER,
     SESSION_ID_QUERY,
 )
+
+_NO_QUERY: Final = MultiDictProxy(MultiDict[str]())
 
 
 class Endpoints:
@@ -50,23 +53,15 @@ class Endpoints:
             for path, (operation, content_type) in self._documents.items()
         ]
         return [
-            Route(INVOCATIONS_ROUTE, "invoke", {"POST": self.invoke}),
+            Route(INVOCATIONS_ROUTE, "invoke", {"POST": self.invoke}, self._new_invocation),
             *documents,
-            Route(INVOCATION_ROUTE, "get_invocation", {"GET": self._by_id("get")}),
-            Route(CANCEL_ROUTE, "cancel_invocation", {"POST": self._by_id("cancel")}),
+            Route(INVOCATION_ROUTE, "get_invocation", {"GET": self._by_id("get")}, self._known_invocation),
+            Route(CANCEL_ROUTE, "cancel_invocation", {"POST": self._by_id("cancel")}, self._known_invocation),
         ]
 
     async def invoke(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         """Answer ``POST /invocations``."""
-        session_id = self._session_id
-        if "?" in request._message.path:
-            session_id = first_valid(request.query.get(SESSION_ID_QUERY), session_id)
-        context = self._context(
-            request,
-            exchange,
-            invocation_id=first_valid(request.headers.get(INVOCATION_ID_HEADER)),
-            session_id=first_valid(session_id),
-        )
+        context = self._new_invocation(request, exchange)
         if self._direct:
             # The way of most requests, without a detour.
             handler: Any = self._activator.create()
@@ -79,13 +74,11 @@ class Endpoints:
 
     def _by_id(self, operation: str) -> Endpoint:
         async def endpoint(request: web.Request, exchange: Exchange) -> web.StreamResponse:
-            invocation_id = first_valid(exchange.parameter)
-            session_id = first_valid(self._session_id)
-            context = self._context(request, exchange, invocation_id=invocation_id, session_id=session_id)
+            context = self._known_invocation(request, exchange)
             return await self._call(
                 request,
                 operation,
-                lambda handler: getattr(handler, operation)(invocation_id, request, context),
+                lambda handler: getattr(handler, operation)(context.invocation_id, request, context),
             )
 
         return endpoint
@@ -100,8 +93,24 @@ class Endpoints:
 
         return endpoint
 
+    def _new_invocation(self, request: web.Request, exchange: Exchange) -> InvocationContext:
+        invocation_id = first_valid(request.headers.get(INVOCATION_ID_HEADER))
+        if "?" not in request._message.path:
+            return self._context(request, exchange, invocation_id, first_valid(self._session_id), _NO_QUERY)
+        session_id = first_valid(request.query.get(SESSION_ID_QUERY), self._session_id)
+        return self._context(request, exchange, invocation_id, session_id, request.query)
+
+    def _known_invocation(self, request: web.Request, exchange: Exchange) -> InvocationContext:
+        invocation_id = first_valid(exchange.parameter)
+        return self._context(request, exchange, invocation_id, first_valid(self._session_id), request.query)
+
     def _context(
-        self, request: web.Request, exchange: Exchange, *, invocation_id: str, session_id: str
+        self,
+        request: web.Request,
+        exchange: Exchange,
+        invocation_id: str,
+        session_id: str,
+        query: MultiMapping[str],
     ) -> InvocationContext:
         exchange.headers = {INVOCATION_ID_HEADER: invocation_id, SESSION_ID_HEADER: session_id}
         exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
@@ -111,7 +120,7 @@ class Endpoints:
             invocation_id=invocation_id,
             session_id=session_id,
             headers=request.headers,
-            query=request.query,
+            query=query,
             shutting_down=self._shutting_down,
         )
 
