@@ -34,23 +34,35 @@ def connect(arguments: argparse.Namespace) -> int:
     screen = Screen(as_json=arguments.json, interactive=interactive)
 
     async def talk(client: InvocationsClient) -> int:
-        if arguments.actions:
-            from agentserver.cli.connect_actions import ActionsConsole
+        from agentserver.client import ResponseError
 
-            async with client.actions() as actions:
-                return await ActionsConsole(actions, screen).talk()
-        from agentserver.client import Retry
-
-        reconnect = Retry(attempts=8) if arguments.reconnect else None
-
-        async def resumed(connection: Connection) -> None:
-            session = connection.session_id
-            screen.event("reconnect", f"connected again, session {session}", "yellow", session_id=session)
-
-        async with client.connect(reconnect=reconnect, on_reconnect=resumed) as connection:
-            return await RawConsole(connection, screen, arguments.linger).talk()
+        try:
+            return await _converse(client, arguments, screen)
+        except ResponseError as error:
+            if error.status != 404:
+                raise
+            what = "does not speak actions" if arguments.actions else "serves no WebSocket"
+            raise CommandError(f"The agent {what} there: try 'agentserver invoke'", Exit.AGENT) from None
 
     return calling(arguments, talk)
+
+
+async def _converse(client: InvocationsClient, arguments: argparse.Namespace, screen: Screen) -> int:
+    if arguments.actions:
+        from agentserver.cli.connect_actions import ActionsConsole
+
+        async with client.actions() as actions:
+            return await ActionsConsole(actions, screen).talk()
+    from agentserver.client import Retry
+
+    reconnect = Retry(attempts=8) if arguments.reconnect else None
+
+    async def resumed(connection: Connection) -> None:
+        session = connection.session_id
+        screen.event("reconnect", f"connected again, session {session}", "yellow", session_id=session)
+
+    async with client.connect(reconnect=reconnect, on_reconnect=resumed) as connection:
+        return await RawConsole(connection, screen, arguments.linger).talk()
 
 
 class Console(ABC):

@@ -139,7 +139,9 @@ async def test_no_server_no_websocket_and_a_bad_session_end_with_one_sentence(co
     assert "agentserver run" in done.sentence
     done = await cli("connect", "--url", f"{counter}/nowhere")
     assert done.code == 6
-    assert "serves no WebSocket there" in done.sentence
+    assert done.sentence == "The agent serves no WebSocket there: try 'agentserver invoke'"
+    done = await cli("connect", "--actions", "--url", f"{counter}/nowhere")
+    assert (done.code, "does not speak actions" in done.sentence) == (6, True)
     done = await cli("connect", "--url", counter, "--session", "a b")
     assert done.code == 2
     assert "session_id is 'a b'" in done.sentence
@@ -217,7 +219,7 @@ async def test_a_broken_connection_is_resumed_when_asked(tmp_path: Path) -> None
             assert await screen.exit_code() == 0
     finally:
         await runner.cleanup()
-    assert visits == [None, "s-7"]
+    assert (len(visits), visits[1]) == (2, "s-7")
 
 
 async def enter(screen: Terminal, line: str, shown: str) -> None:
