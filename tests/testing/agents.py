@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
-from agentserver import BadRequestError, InvocationContext, InvocationHandler, ServerSentEvent
+from agentserver import (
+    ActionContext,
+    BadRequestError,
+    InvocationActionHandler,
+    InvocationContext,
+    InvocationHandler,
+    InvocationWebSocketHandler,
+    ServerSentEvent,
+)
 
 
 class Echo(InvocationHandler):
@@ -34,3 +42,28 @@ class Counter(InvocationHandler):
     ) -> AsyncIterator[ServerSentEvent]:
         for number in range(3):
             yield ServerSentEvent(str(number), event="count")
+
+
+class Parrot(InvocationWebSocketHandler):
+    """Repeats what it hears; ``bye`` makes it close, ``oops`` makes it fail."""
+
+    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        async for message in websocket:
+            if message.data == "bye":
+                await websocket.close(code=4001, message=b"as you wish")
+            elif message.data == "oops":
+                raise RuntimeError("a secret")
+            elif message.type is WSMsgType.TEXT:
+                await websocket.send_str(message.data)
+            else:
+                await websocket.send_bytes(message.data)
+
+
+class Adder(InvocationActionHandler):
+    """Adds numbers, one payload for each partial sum."""
+
+    async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> AsyncIterator[int]:
+        total = 0
+        for number in payload["numbers"]:
+            total += number
+            yield total

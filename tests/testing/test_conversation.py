@@ -1,60 +1,32 @@
-"""WebSocket conversations, step by step."""
+"""WebSocket conversations, step by step, with agents in process, on a socket and in a process."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import pytest
-from aiohttp import WSMsgType, web
-from aiohttp.test_utils import TestServer
 
-from agentserver.client import InvocationsClient
-from agentserver.testing import Close, Conversation, until
+from agentserver.client import ResponseError
+from agentserver.testing import (
+    AgentUnderTest,
+    Close,
+    CloseEvents,
+    Conversation,
+    in_process,
+    on_socket,
+    run_server,
+)
+from tests.testing.agents import Adder, Echo, Parrot
 
-Open = Callable[[], "AbstractAsyncContextManager[Conversation]"]
-
-
-@pytest.fixture
-def ends() -> list[int | None]:
-    """The close codes that the server saw."""
-    return []
-
-
-@pytest.fixture
-def opened(
-    aiohttp_server: Callable[[web.Application], Awaitable[TestServer]], ends: list[int | None]
-) -> Open:
-    async def parrot(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
-        socket.headers["x-agent-session-id"] = "s-1"
-        await socket.prepare(request)
-        try:
-            async for message in socket:
-                if message.data == "bye":
-                    await socket.close(code=4001, message=b"as you wish")
-                elif message.type is WSMsgType.TEXT:
-                    await socket.send_str(message.data)
-                else:
-                    await socket.send_bytes(message.data)
-        finally:
-            ends.append(socket.close_code)
-        return socket
-
-    @asynccontextmanager
-    async def start() -> AsyncGenerator[Conversation, None]:
-        app = web.Application()
-        app.router.add_get("/invocations_ws", parrot)
-        server = await aiohttp_server(app)
-        async with InvocationsClient(server.make_url("/")) as client:
-            async with Conversation(client.connect(heartbeat=None), timeout=5) as conversation:
-                yield conversation
-
-    return start
+Serve = Callable[..., "AbstractAsyncContextManager[AgentUnderTest]"]
+both = pytest.mark.parametrize("serve", [in_process, on_socket])
 
 
-async def test_a_conversation_reads_as_it_goes(opened: Open) -> None:
-    async with opened() as conversation:
+@both
+async def test_a_conversation_reads_as_it_goes(serve: Serve) -> None:
+    async with serve(Parrot) as agent, agent.converse(session_id="s-1") as conversation:
         assert conversation.session_id == "s-1"
         assert await conversation.say("hello") == "hello"
         assert await conversation.say_json({"a": 1}) == {"a": 1}
@@ -67,20 +39,52 @@ async def test_a_conversation_reads_as_it_goes(opened: Open) -> None:
         assert await conversation.closed() == Close(4001, "as you wish")
 
 
-async def test_a_close_of_the_clients_own_reaches_the_server(opened: Open, ends: list[int | None]) -> None:
-    async with opened() as conversation:
-        await conversation.close(4002, "enough")
-    await until(lambda: ends == [4002])
+@both
+async def test_every_end_is_seen_on_both_sides(serve: Serve, close_events: CloseEvents) -> None:
+    async with serve(Parrot) as agent:
+        async with agent.converse() as conversation:
+            assert await conversation.close(4002, "enough") == Close(4002)
+        assert (await close_events.next()).close_code == 4002
+        async with agent.converse() as conversation:
+            await conversation.send("oops")
+            assert await conversation.closed() == Close(1011, "Internal server error")
+        assert (await close_events.next()).error_code == "internal_error"
+        async with agent.converse(session_id="s-1") as conversation:
+            conversation.vanish()
+            event = await close_events.next()
+            assert (event.session_id, event.close_code) == ("s-1", 1006)
+        async with agent.converse() as conversation:
+            pass
+        assert (await close_events.next()).close_code == 1000
 
 
-async def test_a_client_that_vanishes_sends_no_close(opened: Open, ends: list[int | None]) -> None:
-    async with opened() as conversation:
-        conversation.vanish()
-        await until(lambda: ends == [None])
+@both
+async def test_a_handler_without_a_websocket_refuses(serve: Serve) -> None:
+    async with serve(Echo) as agent:
+        with pytest.raises(ResponseError) as caught:
+            async with agent.converse():
+                pass
+    assert (caught.value.status, caught.value.code) == (404, "not_found")
 
 
-async def test_a_wrong_message_fails_with_the_conversation_so_far(opened: Open) -> None:
-    async with opened() as conversation:
+@both
+async def test_the_action_protocol_is_spoken_by_the_client(serve: Serve) -> None:
+    async with serve(Adder) as agent, agent.client.actions() as actions:
+        sums = await asyncio.gather(*(actions.invoke({"numbers": [1, n]}) for n in range(5)))
+    assert [result.payload for result in sums] == [[1, 1 + n] for n in range(5)]
+
+
+async def test_a_conversation_can_be_held_with_a_process() -> None:
+    async with run_server(Parrot) as server, server.client() as client:
+        async with Conversation(client.connect()) as conversation:
+            assert await conversation.say("hello") == "hello"
+            server.terminate()
+            assert await conversation.closed() == Close(1001)
+        assert await server.exit_code() == 0
+
+
+async def test_a_wrong_message_fails_with_the_conversation_so_far() -> None:
+    async with in_process(Parrot) as agent, agent.converse() as conversation:
         await conversation.send("one")
         await conversation.send("x" * 1000)
         with pytest.raises(AssertionError) as caught:
@@ -90,8 +94,8 @@ async def test_a_wrong_message_fails_with_the_conversation_so_far(opened: Open) 
     assert lines[3:5] == ["  < 'one'", f"  < '{'x' * 199}... (1000 in all)"]
 
 
-async def test_every_way_to_go_wrong_is_a_failed_assertion(opened: Open) -> None:
-    async with opened() as conversation:
+async def test_every_way_to_go_wrong_is_a_failed_assertion() -> None:
+    async with in_process(Parrot) as agent, agent.converse() as conversation:
         conversation.timeout = 0.05
         with pytest.raises(AssertionError, match=r"no message came within 0\.05 s"):
             await conversation.receive()
