@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from agentserver.testing.environment import fake_environment
     from agentserver.testing.process import ServerEndedError, ServerProcess, free_port, run_server
     from agentserver.testing.requests import make_context, make_request
+    from agentserver.testing.spans import CapturedSpans, capture_spans
 
 __all__ = [
     "AgentUnderTest",
+    "CapturedSpans",
     "Close",
     "CloseEvent",
     "CloseEvents",
@@ -33,6 +35,7 @@ __all__ = [
     "ServerEndedError",
     "ServerProcess",
     "capture_close_events",
+    "capture_spans",
     "fake_environment",
     "free_port",
     "in_process",
@@ -61,6 +64,8 @@ _HOMES: Final[dict[str, str]] = {
     "run_server": "process",
     "make_context": "requests",
     "make_request": "requests",
+    "CapturedSpans": "spans",
+    "capture_spans": "spans",
 }
 
 

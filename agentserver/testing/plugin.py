@@ -6,6 +6,7 @@
 ``agent_process``        ``await agent_process("main.py")``: see `run_server`
 ``foundry_environment``  ``foundry_environment(NAME=value)`` sets the platform's variables
 ``close_events``         what servers report at the end of each WebSocket
+``captured_spans``       the spans that end during the test
 =======================  =====================================================================
 
 pytest loads this module in every run of whoever has the distribution installed, so it loads nothing itself.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from agentserver.testing.agent import AgentUnderTest, Configure
     from agentserver.testing.closes import CloseEvents
     from agentserver.testing.process import ServerProcess, Target
+    from agentserver.testing.spans import CapturedSpans
 
 __all__ = [
     "StartAgent",
@@ -33,6 +35,7 @@ __all__ = [
     "agent_in_process",
     "agent_on_socket",
     "agent_process",
+    "captured_spans",
     "close_events",
     "foundry_environment",
 ]
@@ -160,3 +163,16 @@ def close_events() -> Iterator[CloseEvents]:
 
     with capture_close_events() as events:
         yield events
+
+
+@pytest.fixture
+def captured_spans() -> Iterator[CapturedSpans]:
+    """Collect the spans that end during the test; ask for it before an agent is started."""
+    try:
+        from agentserver.testing.spans import capture_spans
+    except ImportError:
+        pytest.fail(
+            "Spans need OpenTelemetry's SDK: install agentserver-invocations[telemetry]", pytrace=False
+        )
+    with capture_spans() as spans:
+        yield spans
