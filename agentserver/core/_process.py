@@ -19,7 +19,9 @@ logger = logging.getLogger("agentserver")
 
 
 def exit_with(error: StartupError) -> NoReturn:
-    """Leave the process as *error* says: one line on standard error, no traceback."""
+    """Leave the process as *error* says: one line on standard error, its cause only at log level DEBUG."""
+    if error.__cause__ is not None:
+        logging.getLogger("agentserver").debug("it was", exc_info=error.__cause__)
     print(f"agentserver: error: {error}", file=sys.stderr)
     raise SystemExit(error.exit_code)
 

@@ -10,12 +10,13 @@ from aiohttp import web
 from typing_extensions import Self
 
 from agentserver.core._health import HealthChecks, readiness_route
+from agentserver.core._hooks import Hook
 from agentserver.core._routes import RouteTable
 from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.host import Host, HostParts
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.options import AgentHostOptions
-from agentserver.core.protocol import Hook, HostContext, Protocol, admission_for, make_pipeline, mount
+from agentserver.core.protocol import HostContext, Protocol, admission_for, make_pipeline, mount
 from agentserver.core.services import ServiceCollection
 from agentserver.errors import ConfigurationError
 
@@ -73,11 +74,11 @@ class HostBuilder:
         Raises:
             ConfigurationError: If a name is unknown or a value out of its range.
         """
-        try:
-            self.options = replace(self.options, **options)
-        except TypeError:
-            known = ", ".join(AgentHostOptions.__dataclass_fields__)
-            raise ConfigurationError(f"unknown option among {sorted(options)}; there are: {known}") from None
+        known = AgentHostOptions.__dataclass_fields__
+        for name in options:
+            if name not in known:
+                raise ConfigurationError(f"there is no option {name!r}; there are: {', '.join(known)}")
+        self.options = replace(self.options, **options)
         return self
 
     def configure_health(self, configure: Callable[[HealthChecks], object]) -> Self:
@@ -93,7 +94,7 @@ class HostBuilder:
         Args:
             timeout: Seconds that requests in flight may take to finish.
             delay: Seconds between readiness turning 503 and the listener closing.
-            hook: An async function to call after the last request; hooks run in reverse order.
+            hook: A function, async or not, to call after the last request; hooks run in reverse order.
         """
         if timeout is not None:
             self.configure(shutdown_timeout=timeout)
@@ -104,7 +105,10 @@ class HostBuilder:
         return self
 
     def on_startup(self, hook: Hook) -> Self:
-        """Have *hook*, an async function, called before the first request is taken."""
+        """Have *hook*, a function, async or not, called before the first request is taken.
+
+        If it raises, the process ends with one line that says so.
+        """
         self._on_startup.append(hook)
         return self
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from aiohttp import web
 from typing_extensions import Self
 
+from agentserver.core._hooks import Hook, run_at_shutdown, run_at_startup
 from agentserver.core._logging import configure_logging
 from agentserver.core._pipeline import Pipeline
 from agentserver.core._process import end_without_busy_threads, exit_with, on_stop_signal, run_in_fastest_loop
@@ -21,7 +22,7 @@ from agentserver.core._server import HostServer
 from agentserver.core._standby import Standby
 from agentserver.core._watchdog import Watchdog
 from agentserver.core.lifetime import Lifetime
-from agentserver.core.protocol import Hook, HostContext
+from agentserver.core.protocol import HostContext
 from agentserver.errors import StartupError
 
 logger = logging.getLogger("agentserver")
@@ -95,7 +96,7 @@ class Host:
             listen: Whether to listen on a port; without one, `accept` is the way in.
 
         Raises:
-            StartupError: If the port cannot be listened on.
+            StartupError: If a start-up hook fails or the port cannot be listened on.
         """
         options = self._context.options
         self._server = HostServer(
@@ -103,11 +104,11 @@ class Host:
             cancel_on_disconnect=options.cancel_on_disconnect,
             keepalive_timeout=options.keepalive_timeout,
         )
+        hooks = list(self._on_startup)
         if self._app is not None:
             self._app.freeze()
-            await self._app.startup()
-        for hook in self._on_startup:
-            await hook()
+            hooks.insert(0, self._app.startup)
+        await run_at_startup(hooks)
         if listen:
             await self._listen(self._server)
 
@@ -146,7 +147,7 @@ class Host:
         """End: readiness turns 503, the listener closes, requests in flight finish or are cancelled."""
         options = self._context.options
         self.lifetime.begin_shutdown()
-        if options.shutdown_delay:
+        if options.shutdown_delay and self._listener is not None:
             await asyncio.sleep(options.shutdown_delay)
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -159,23 +160,15 @@ class Host:
             if cancelled:
                 logger.warning("%d requests were cancelled after the shutdown time-out", cancelled)
             await self._server.shutdown(1.0)
-        await self._run_shutdown_hooks()
+        hooks = list(self._on_shutdown)
+        if self._app is not None:
+            hooks += [self._app.shutdown, self._app.cleanup]
+        await run_at_shutdown(hooks)
 
     @property
     def _shutdown_timeout(self) -> float:
         timeout = self._context.options.shutdown_timeout
         return self._context.environment.shutdown_timeout if timeout is None else timeout
-
-    async def _run_shutdown_hooks(self) -> None:
-        hooks = list(self._on_shutdown)
-        if self._app is not None:
-            hooks += [self._app.shutdown, self._app.cleanup]
-        for hook in hooks:
-            try:
-                await hook()
-            # One hook's failure must not keep the others from running, nor the exit code from being 0.
-            except Exception:
-                logger.exception("a shutdown hook failed")
 
     async def __aenter__(self) -> Self:
         try:

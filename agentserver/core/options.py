@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentserver.errors import ConfigurationError
@@ -71,18 +72,32 @@ class AgentHostOptions:
     blocked_loop_threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.port is not None and not 0 <= self.port <= 65535:
-            raise ConfigurationError(f"port is {self.port}, but it must be from 0 to 65535")
+        self._check("port", "a whole number from 0 to 65535", _is_port)
         for name in _NUMBERS:
-            value = getattr(self, name)
-            if value is not None and (not math.isfinite(value) or value < 0):
-                raise ConfigurationError(f"{name} is {value}, but it must be a finite number, 0 or more")
+            self._check(name, "a finite number, 0 or more", _is_amount)
         for name in _COUNTS:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"{name} is {value}, but it must be 1 or more, or None for no limit")
+            self._check(name, "a whole number, 1 or more, or None for no limit", _is_count)
+        if isinstance(self.server_segments, str):
+            raise ConfigurationError("server_segments must be a tuple, such as ('assistant/1.0',)")
         for segment in self.server_segments:
             if not _SEGMENT.fullmatch(segment):
                 raise ConfigurationError(
                     f"server segment {segment!r} must look like NAME/VERSION or NAME/VERSION (comment)"
                 )
+
+    def _check(self, name: str, expected: str, is_good: Callable[[object], bool]) -> None:
+        value = getattr(self, name)
+        if value is not None and not is_good(value):
+            raise ConfigurationError(f"{name} is {value!r}, but it must be {expected}")
+
+
+def _is_port(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= 65535
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value) and value >= 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from agentserver.core._hooks import Hook
 from agentserver.core._pipeline import Pipeline
 from agentserver.core._routes import Route, RouteTable
 from agentserver.core.environment import FoundryEnvironment
@@ -19,8 +20,6 @@ from agentserver.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from agentserver.core._admission import Admission
-
-Hook: TypeAlias = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True)

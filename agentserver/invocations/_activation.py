@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Protocol, TypeAlias, get_type_hints
+from typing import Any, Protocol, TypeAlias, cast
 
+from agentserver.core._hooks import failed_at_startup
+from agentserver.core._plans import result_of
 from agentserver.core._scopes import has_end
 from agentserver.core.services import ServiceCollection, ServiceProvider
-from agentserver.errors import HandlerError
+from agentserver.errors import HandlerError, StartupError
 from agentserver.invocations._definition import HandlerDefinition, define
 from agentserver.invocations.handler import InvocationHandler
 
-HandlerSource: TypeAlias = type[InvocationHandler] | InvocationHandler | Callable[..., InvocationHandler]
+Made: TypeAlias = (
+    InvocationHandler
+    | Awaitable[InvocationHandler]
+    | AsyncIterator[InvocationHandler]
+    | Iterator[InvocationHandler]
+    | AbstractAsyncContextManager[InvocationHandler]
+)
+HandlerSource: TypeAlias = type[InvocationHandler] | InvocationHandler | Callable[..., Made]
 
 
 class Activator(Protocol):
@@ -47,8 +56,15 @@ class PlainActivator:
         return nullcontext(self.create())
 
 
-def activator(handler: HandlerSource, provider: ServiceProvider | None) -> Activator:
+def activator(
+    handler: HandlerSource, offered: HandlerDefinition, provider: ServiceProvider | None
+) -> Activator:
     """Find out how *handler*'s objects come to be.
+
+    Args:
+        handler: What was registered.
+        offered: Its definition.
+        provider: Makes the services; ``None`` if none was registered.
 
     Raises:
         ServiceError: If its constructor asks for what nobody registered.
@@ -56,8 +72,8 @@ def activator(handler: HandlerSource, provider: ServiceProvider | None) -> Activ
     if provider is None:
         if isinstance(handler, InvocationHandler):
             return PlainActivator(lambda: handler)
-        if not _asks_for_something(handler) and not has_end(handler):
-            return PlainActivator(handler)
+        if _makes_at_once(handler) and not _asks_for_something(handler) and not has_end(offered.type):
+            return PlainActivator(cast("Callable[[], InvocationHandler]", handler))
     return (provider or ServiceCollection().build()).activator(handler)
 
 
@@ -74,22 +90,44 @@ def definition(handler: HandlerSource) -> HandlerDefinition:
     made = _result_type(handler)
     if made is not None:
         return define(made)
-    if _asks_for_something(handler):
-        name = getattr(handler, "__name__", "the handler factory")
-        raise HandlerError(f"{name} does not say which handler it makes: annotate it with '-> MyHandler'")
-    return define(type(handler()))
-
-
-def _result_type(factory: Callable[..., Any]) -> type | None:
+    if _asks_for_something(handler) or not _makes_at_once(handler):
+        raise HandlerError(
+            f"{_name_of(handler)} is a function that does not say which handler it makes: derive a class from"
+            " InvocationHandler, or annotate the function with '-> MyHandler'"
+        )
     try:
-        made = get_type_hints(factory).get("return")
-    except (NameError, TypeError):
+        return define(type(handler()))
+    except StartupError:
+        raise
+    # The boundary of user code: the process ends with a sentence, and with where it was on request.
+    except Exception as error:
+        raise failed_at_startup(f"the handler factory {_name_of(handler)}", error) from error
+
+
+def _result_type(factory: Callable[..., Any]) -> type[Any] | None:
+    made = result_of(factory)
+    if made is None or made in (Any, object) or inspect.isabstract(made):
         return None
-    concrete = inspect.isclass(made) and not inspect.isabstract(made)
-    return made if concrete else None
+    if not issubclass(made, InvocationHandler):
+        raise HandlerError(
+            f"{_name_of(factory)} makes a {made.__name__}, which is no handler: derive a class from"
+            " InvocationHandler and give that"
+        )
+    return made
+
+
+def _makes_at_once(make: object) -> bool:
+    if inspect.isclass(make):
+        return True
+    waits = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    return not any(test(make) for test in waits) and not hasattr(make, "__wrapped__")
 
 
 def _asks_for_something(make: Callable[..., Any]) -> bool:
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(make).parameters.values()
     return any(p.default is p.empty and p.kind not in optional for p in parameters)
+
+
+def _name_of(factory: Callable[..., Any]) -> str:
+    return str(getattr(factory, "__name__", None) or repr(factory))

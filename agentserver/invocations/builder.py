@@ -81,7 +81,7 @@ def routes_of(
     Raises:
         ServiceError: If its constructor asks for what nobody registered.
     """
-    made = activator(handler, host.provider)
+    made = activator(handler, offered, host.provider)
     routes = Endpoints(offered, made, host).routes()
     if offered.surface.websockets:
         from agentserver.invocations._websocket import WebSocketEndpoint  # HTTP alone does not pay for it
