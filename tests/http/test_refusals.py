@@ -74,7 +74,7 @@ class ByName(InvocationHandler):
 
 class Static(InvocationHandler):
     @staticmethod
-    async def handle(request: web.Request, context: InvocationContext) -> Any:
+    async def handle(request: web.Request, context: InvocationContext) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # the mistake
         return "static"
 
 
