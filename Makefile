@@ -1,9 +1,11 @@
 # Everything runs in an environment of the project's own; nothing is installed elsewhere.
 PYTHON ?= python3
+# Those that make check tries the distributions on.
+PYTHONS ?= 3.10 3.13
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test style types bench bench-quick check clean
+.PHONY: run test style types bench bench-quick check lock hardening clean
 
 run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088
 	$(BIN)/python samples/01_getting_started/main.py
@@ -29,6 +31,17 @@ bench:  ## some minutes: ours beside its peers on two quiet cores, into docs/per
 bench-quick:  ## a minute: ours beside plain aiohttp
 	$(PYTHON) -m benchmarks --quick
 
+check: test $(VENV)/.supply  ## all that a release must pass: tests, known vulnerabilities, both distributions
+	$(BIN)/python -m hardening.audit
+	$(BIN)/python -m hardening.distributions $(PYTHONS)
+
+lock: $(VENV)/.supply  ## pin anew what the tests run with
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --no-annotate --no-header \
+		--all-extras --group test --group lint pyproject.toml --output-file requirements.lock
+
+hardening: $(VENV)/.supply  ## some minutes: hostile clients, faults and fuzzers, beyond what make test does
+	$(BIN)/python -m pytest hardening $(ARGS)
+
 clean:
 	rm -rf $(VENV) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
 
@@ -40,6 +53,11 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli]' --group test --group lint
+$(VENV)/.test: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli]' --group test --group lint \
+		--constraint requirements.lock
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.supply: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group hardening
+	@touch $@
