@@ -8,9 +8,8 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from agentserver.core._exchange import Exchange
+from agentserver.core._exchange import Exchange, current_exchange
 from agentserver.core._observer import ActionScope
-from agentserver.core._pipeline import current_exchange
 from agentserver.errors import Failure, classify
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorCode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from time import perf_counter
 from types import MappingProxyType
 from typing import Final
@@ -96,6 +97,7 @@ class Exchange:
 
 
 EXCHANGE: Final = web.RequestKey("exchange", Exchange)
+current_exchange: ContextVar[Exchange | None] = ContextVar("agentserver_exchange", default=None)
 
 
 def trace_id_of(traceparent: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,7 +14,8 @@ from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
 from agentserver.core._envelope import error_response, failure_of
-from agentserver.core._exchange import EXCHANGE, Exchange, resolve_request_id
+from agentserver.core._exchange import EXCHANGE, Exchange, current_exchange, resolve_request_id
+from agentserver.core._logging import log_request
 from agentserver.core._observer import Observer
 from agentserver.core._routes import RouteTable
 from agentserver.core._sse import KeepAlive
@@ -24,7 +24,6 @@ from agentserver.errors import Failure, PayloadTooLargeError, classify
 from agentserver.wire import ErrorCode, ErrorSource
 
 logger = logging.getLogger("agentserver")
-request_logger = logging.getLogger("agentserver.requests")
 
 CLIENT_CLOSED_REQUEST: Final = 499  # nginx's word for a client that left; it is only ever logged
 _NOT_FOUND: Final = Failure(404, ErrorCode.NOT_FOUND.value, "Not found", ErrorSource.USER)
@@ -37,8 +36,6 @@ _EXPECTATION_FAILED: Final = Failure(
 _CODING_UNKNOWN: Final = Failure(
     501, "not_implemented", "Only Transfer-Encoding: chunked is understood", ErrorSource.USER
 )
-
-current_exchange: ContextVar[Exchange | None] = ContextVar("agentserver_exchange", default=None)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -226,20 +223,10 @@ class Pipeline:
 
     def end(self, request: web.Request, exchange: Exchange, status: int) -> None:
         """End the exchange: its log line, and what telemetry makes of it."""
-        self._log(request, exchange, status)
+        if self.request_logging:
+            log_request(request, exchange, status)
         if exchange.scope is not None:
             exchange.scope.end(status)
-
-    def _log(self, request: web.Request, exchange: Exchange, status: int) -> None:
-        if not self.request_logging or not request_logger.isEnabledFor(logging.INFO):
-            return
-        request_logger.info(
-            "%s %s %d %.1f ms",
-            request.method[:20],
-            request.rel_url.raw_path[:200],
-            status,
-            exchange.elapsed * 1000,
-        )
 
 
 def _bound(request: web.BaseRequest, response: web.StreamResponse) -> None:

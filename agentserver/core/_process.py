@@ -31,6 +31,7 @@ def on_stop_signal(stopped: asyncio.Event) -> None:
 
     def stop() -> None:
         if stopped.is_set():
+            logging.shutdown()
             os._exit(130)
         stopped.set()
 

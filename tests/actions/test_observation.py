@@ -9,10 +9,9 @@ import pytest
 
 from agentserver import ActionContext, InvocationError
 from agentserver.actions._observation import Observation
-from agentserver.core._exchange import Exchange
+from agentserver.core._exchange import Exchange, current_exchange
 from agentserver.core._logging import correlation
 from agentserver.core._observer import Traffic
-from agentserver.core._pipeline import current_exchange
 
 CONTEXT = ActionContext(invocation_id="i", session_id="s")
 IDS = {"invocation_id": "i", "session_id": "s"}
