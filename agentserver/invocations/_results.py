@@ -47,7 +47,13 @@ def encode_json(value: Any) -> bytes:
         TypeError: If there is something in it that JSON has no form for.
         ValueError: If there is a NaN or an infinity in it (RFC 8259, section 6).
     """
-    return json.dumps(value, default=_json_default, ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(value, default=_json_default, ensure_ascii=False, allow_nan=False)
+    try:
+        return text.encode()
+    except (
+        UnicodeEncodeError
+    ):  # lone surrogates, as header bytes that are no UTF-8 become: JSON can escape them
+        return json.dumps(value, default=_json_default, allow_nan=False).encode()
 
 
 def _json_default(value: Any) -> Any:

@@ -44,6 +44,7 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.version = "HTTP/1.1"
 
     def send(self, *parts: bytes) -> None:
         """Send *parts* as they are."""
@@ -56,7 +57,7 @@ class Connection:
     async def _answer(self, head: bool) -> Answer:
         first, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
         version, status, _ = f"{first} ".split(" ", 2)
-        assert version in ("HTTP/1.0", "HTTP/1.1")
+        assert version == self.version
         headers: CIMultiDict[str] = CIMultiDict()
         for line in lines:
             name, _, value = line.partition(":")

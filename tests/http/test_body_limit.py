@@ -71,6 +71,18 @@ async def test_a_body_whose_announcement_is_over_the_limit_is_refused_before_it_
         assert (await ask(client, cancel)).error == TOO_LARGE
 
 
+async def test_a_refused_body_has_the_ids_of_its_invocation() -> None:
+    head = "POST {} HTTP/1.1\r\nHost: x\r\nx-agent-invocation-id: inv-1\r\nContent-Length: 10001\r\n\r\n"
+    async with serving(Ignoring, limited) as client:
+        answer = await ask(client, head.format("/invocations?agent_session_id=s-1").encode())
+        assert (answer.headers["x-agent-invocation-id"], answer.headers["x-agent-session-id"]) == (
+            "inv-1",
+            "s-1",
+        )
+        answer = await ask(client, head.format("/invocations/inv-2/cancel").encode())
+        assert answer.headers["x-agent-invocation-id"] == "inv-2"
+
+
 async def test_a_body_that_unpacks_to_more_than_the_limit_is_413() -> None:
     packed = gzip.compress(b"\0" * 50_000_000)
     assert len(packed) < 100_000

@@ -35,6 +35,11 @@ class Agent(InvocationHandler):
         yield "b"
 
     async def get(self, invocation_id: str, request: web.Request, context: InvocationContext) -> Any:
+        if invocation_id == "response":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"a body")
+            return response
         return self.words() if invocation_id == "stream" else {"id": invocation_id}
 
     async def get_openapi(self, request: web.Request) -> Any:
@@ -86,13 +91,25 @@ async def test_a_connection_is_kept_until_one_side_says_close(agent: Agent) -> N
 async def test_http_1_0_is_answered_and_the_connection_closed_unless_it_asks_to_keep_it(agent: Agent) -> None:
     async with serving(agent) as client:
         async with connected(client) as connection:
+            connection.version = "HTTP/1.0"
             connection.send(b"GET /readiness HTTP/1.0\r\n\r\n")
             assert (await connection.answer()).body == b'{"status":"healthy"}'
             assert await connection.rest() == b""
         async with connected(client) as connection:
+            connection.version = "HTTP/1.0"
             for _ in range(2):
                 connection.send(b"GET /readiness HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
                 assert (await connection.answer()).headers["Connection"] == "keep-alive"
+
+
+@pytest.mark.parametrize("kind", ["stream", "response"])
+async def test_a_stream_over_http_1_0_ends_with_the_connection(agent: Agent, kind: str) -> None:
+    async with serving(agent) as client, connected(client) as connection:
+        connection.send(
+            f"GET /invocations/{kind} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode(), get("/readiness")
+        )
+        rest = await connection.rest()
+    assert rest.endswith(b"\r\n\r\nab" if kind == "stream" else b"\r\n\r\na body")
 
 
 @pytest.mark.parametrize(
@@ -113,9 +130,10 @@ async def test_head_answers_as_get_without_the_body(agent: Agent, path: str) -> 
         assert name.lower() in varying or head.headers[name] == value
 
 
-async def test_head_of_a_stream_has_no_body_and_leaves_the_connection_usable(agent: Agent) -> None:
+@pytest.mark.parametrize("kind", ["stream", "response"])
+async def test_head_of_a_stream_has_no_body_and_leaves_the_connection_usable(agent: Agent, kind: str) -> None:
     async with serving(agent) as client, connected(client) as connection:
-        connection.send(get("/invocations/stream", method="HEAD"), post(b"next"))
+        connection.send(get(f"/invocations/{kind}", method="HEAD"), post(b"next"))
         assert (await connection.answer(head=True)).status == 200
         assert (await connection.answer()).body == b"next"
 

@@ -14,6 +14,7 @@ from tests.servers import serving
 TO_INVOKE = b"POST /invocations HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = TO_INVOKE + b"Transfer-Encoding: chunked\r\n\r\n"
 MALFORMED = {
+    "a version left out": b"GET /readiness\r\n\r\n",
     "no HTTP at all": b"\x00\x01\x02 garbage\r\n\r\n",
     "a TLS greeting": bytes.fromhex("16030100c8010000c40303"),
     "an HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -66,8 +67,16 @@ async def test_a_request_that_is_no_http_is_refused_with_the_envelope_and_the_co
             connection.send(data)
             answer = await connection.answer()
             assert answer.error == (400, "invalid_request", "user")
+            assert answer.headers["Connection"] == "close"
             assert await connection.rest() == b""
         assert (await ask(client, get("/readiness"))).status == 200
+
+
+async def test_a_transfer_coding_that_is_not_understood_is_501() -> None:
+    async with serving(Echo) as client, connected(client) as connection:
+        connection.send(TO_INVOKE + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")
+        assert (await connection.answer()).error == (501, "not_implemented", "user")
+        assert await connection.rest() == b""
 
 
 async def test_nothing_after_a_malformed_request_is_answered() -> None:
@@ -87,11 +96,14 @@ async def test_requests_before_a_malformed_one_are_answered_first() -> None:
         assert (await connection.answer()).status == 400
 
 
-async def test_a_body_that_its_encoding_cannot_open_is_the_users_fault() -> None:
+async def test_a_body_that_its_encoding_cannot_open_is_the_users_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with serving(Echo) as client:
         answer = await ask(client, post(b"hello", "Content-Encoding: gzip"))
         assert answer.error == (400, "invalid_request", "user")
         assert "x-agent-invocation-id" in answer.headers
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_client_that_leaves_within_a_body_leaves_the_server_well() -> None:

@@ -193,3 +193,15 @@ async def test_a_route_of_ones_own_where_the_host_serves_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"^/readiness is served already: remove that route"):
         async with serving(Agent, app_with(routes=[web.get("/readiness", mine)])):
             pass
+
+
+async def test_a_handler_that_asks_for_an_application_there_is_not_is_told_how_to_have_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Asking(InvocationHandler):
+        async def handle(self, request: web.Request, context: InvocationContext) -> Any:
+            return str(request.app)
+
+    async with serving(Asking) as client:
+        assert (await ask(client, post())).error == (500, "internal_error", "upstream")
+    assert "builder.app" in caplog.text

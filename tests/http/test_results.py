@@ -65,6 +65,7 @@ async def answer_of(make: Any) -> Answer:
         ([1, "ü"], "application/json", '[1, "ü"]'.encode()),
         ((1, 2), "application/json", b"[1, 2]"),
         ({}, "application/json", b"{}"),
+        (["ü\udc86"], "application/json", b'["\\u00fc\\udc86"]'),
         (Color.RED, "text/plain; charset=utf-8", b"red"),
         ({"color": Color.RED}, "application/json", b'{"color": "red"}'),
         (Point(1, 2), "application/json", b"[1, 2]"),
