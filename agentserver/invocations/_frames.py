@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from aiohttp import WSMessage, WSMsgType
@@ -57,7 +56,16 @@ class Receiver(Protocol):
         ...
 
 
-Inflate = Callable[[bytes | bytearray, int], bytearray]
+class Inflate(Protocol):
+    """Decompresses a message."""
+
+    def piece(self, data: bytes | bytearray, limit: int) -> bytearray:
+        """Decompress *data* to at most *limit* bytes."""
+        ...
+
+    def end(self, limit: int) -> bytearray:
+        """What is left of the message."""
+        ...
 
 
 class FrameReader:
@@ -66,7 +74,7 @@ class FrameReader:
     Args:
         receiver: Takes the messages and control frames.
         max_size: Bytes a message may have, after decompression.
-        inflate: Decompresses a piece of a message to at most so many bytes; ``None`` if not negotiated.
+        inflate: Decompresses messages; ``None`` if that was not negotiated.
     """
 
     __slots__ = (
@@ -149,9 +157,7 @@ class FrameReader:
 
     def _data(self, first: int, length: int, mask: bytes, payload: bytes) -> bool:
         if not first & _COMPRESSED and not self._compressed:
-            self._size += length
-            if self._size > self._max_size:
-                raise _too_big(self._max_size)
+            self._count(length)
         whole = len(payload) == length
         if first & _FINAL and whole and not self._kind and not first & _COMPRESSED:
             self._size = 0
@@ -187,10 +193,16 @@ class FrameReader:
     def _add(self, piece: bytearray) -> None:
         if self._compressed:
             assert self._inflate is not None
-            piece = self._inflate(piece, self._max_size - self._size + 1)
-            self._size += len(piece)
-            if self._size > self._max_size:
-                raise _too_big(self._max_size)
+            piece = self._inflate.piece(piece, self._max_size - self._size + 1)
+            self._count(len(piece))
+        self._keep(piece)
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        if self._size > self._max_size:
+            raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message may have at most {self._max_size} bytes")
+
+    def _keep(self, piece: bytearray) -> None:
         if self._utf8 is not None:
             _validate(self._utf8, piece, final=False)
         assert self._pieces is not None
@@ -201,7 +213,10 @@ class FrameReader:
 
     def _finish(self) -> bool:
         if self._compressed:
-            self._add(bytearray(b"\x00\x00\xff\xff"))
+            assert self._inflate is not None
+            rest = self._inflate.end(self._max_size - self._size + 1)
+            self._count(len(rest))
+            self._keep(rest)
         if self._utf8 is not None:
             _validate(self._utf8, b"", final=True)
         assert self._pieces is not None
@@ -292,7 +307,3 @@ def _broken(reason: str) -> FrameError:
 
 def _not_utf8() -> FrameError:
     return FrameError(CloseCode.INVALID_PAYLOAD, "not valid UTF-8")
-
-
-def _too_big(limit: int) -> FrameError:
-    return FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message may have at most {limit} bytes")

@@ -13,6 +13,7 @@ from aiohttp import hdrs
 from multidict import MultiMapping
 
 from agentserver.errors import InvocationError
+from agentserver.invocations._deflate import Deflate, negotiate
 from agentserver.wire import ErrorCode
 
 _VERSION: Final = "13"
@@ -26,18 +27,23 @@ class Handshake:
     Args:
         headers: The headers of the 101.
         protocol: The subprotocol that was chosen.
+        deflate: How messages are compressed, if they are.
     """
 
     headers: dict[str, str]
     protocol: str | None
+    deflate: Deflate | None
 
 
-def accept(headers: MultiMapping[str], protocols: Sequence[str] = ()) -> Handshake:
+def accept(
+    headers: MultiMapping[str], protocols: Sequence[str] = (), *, compression: bool = False
+) -> Handshake:
     """Check a request for an upgrade.
 
     Args:
         headers: The request's headers.
         protocols: The subprotocols the agent speaks; the client's first choice among them is taken.
+        compression: Whether messages may be compressed if the client offers it.
 
     Raises:
         InvocationError: 400 if the request asks for no upgrade or a wrong one.
@@ -62,7 +68,10 @@ def accept(headers: MultiMapping[str], protocols: Sequence[str] = ()) -> Handsha
     )
     if protocol is not None:
         answer[hdrs.SEC_WEBSOCKET_PROTOCOL] = protocol
-    return Handshake(answer, protocol)
+    deflate = negotiate(_words(headers, hdrs.SEC_WEBSOCKET_EXTENSIONS)) if compression else None
+    if deflate is not None:
+        answer[hdrs.SEC_WEBSOCKET_EXTENSIONS] = deflate.answer
+    return Handshake(answer, protocol, deflate)
 
 
 def _is_key(key: str) -> bool:

@@ -14,13 +14,13 @@ from typing import Final
 
 from aiohttp import WSMessage, WSMsgType
 
+from agentserver.invocations._deflate import Deflate, Deflater, Inflater
 from agentserver.invocations._frames import (
     CLOSE,
     PING,
     PONG,
     FrameError,
     FrameReader,
-    Inflate,
     close_payload,
     header,
     read_close,
@@ -49,7 +49,7 @@ class Link(asyncio.Protocol):
         max_size: Bytes a message may have.
         close_timeout: Seconds for the client to answer a close.
         keepalive: Seconds between Pings; 0 is never.
-        inflate: Decompresses messages, if that was negotiated.
+        deflate: How messages are compressed, if that was negotiated.
 
     Attributes:
         close_code: How the connection ended or is going to; ``None`` while it is open.
@@ -63,6 +63,7 @@ class Link(asyncio.Protocol):
         "_close_sent",
         "_close_timeout",
         "_deaf",
+        "_deflater",
         "_ended",
         "_keepalive",
         "_loop",
@@ -90,11 +91,13 @@ class Link(asyncio.Protocol):
         max_size: int,
         close_timeout: float,
         keepalive: float = 0.0,
-        inflate: Inflate | None = None,
+        deflate: Deflate | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
-        self._reader = FrameReader(self, max_size, inflate)
+        inflater = None if deflate is None else Inflater(takeover=deflate.client_takeover)
+        self._reader = FrameReader(self, max_size, inflater)
+        self._deflater = None if deflate is None else Deflater(deflate)
         self._close_timeout = close_timeout
         self._keepalive = keepalive
         self._queue: deque[tuple[WSMessage, int]] = deque()
@@ -249,13 +252,18 @@ class Link(asyncio.Protocol):
             self._resume()
         return message
 
-    async def send(self, opcode: int, payload: bytes, *, compressed: bool = False) -> None:
+    async def send(self, opcode: int, payload: bytes, *, compress: bool = True) -> None:
         """Send a frame, and wait while the client does not keep up.
+
+        Args:
+            opcode: What it is.
+            payload: What is in it.
+            compress: Whether a message may be compressed, if that was negotiated.
 
         Raises:
             ConnectionResetError: If the connection is closed or closes meanwhile.
         """
-        self.write(opcode, payload, compressed=compressed)
+        self.write(opcode, payload, compress=compress)
         while self._senders is not None:
             sender = self._loop.create_future()
             self._senders.append(sender)
@@ -263,7 +271,7 @@ class Link(asyncio.Protocol):
             if self.lost.done():
                 raise _closed(self.close_code)
 
-    def write(self, opcode: int, payload: bytes, *, compressed: bool = False) -> None:
+    def write(self, opcode: int, payload: bytes, *, compress: bool = True) -> None:
         """Send a frame without waiting.
 
         Raises:
@@ -271,6 +279,9 @@ class Link(asyncio.Protocol):
         """
         if self._close_sent:
             raise _closed(self.close_code)
+        compressed = False
+        if self._deflater is not None and compress and opcode < CLOSE:
+            payload, compressed = self._deflater.message(payload), True
         head = header(opcode, len(payload), compressed=compressed)
         if len(payload) < _LARGE:
             self._transport.write(head + payload)

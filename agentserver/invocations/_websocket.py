@@ -61,7 +61,10 @@ class WebSocketEndpoint:
 
     async def serve(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         """Answer ``GET /invocations_ws``; returns when the connection is gone."""
-        handshake = accept(request.headers, self._options.websocket_protocols)
+        options = self._options
+        handshake = accept(
+            request.headers, options.websocket_protocols, compression=options.websocket_compression
+        )
         invocation_id = new_uuid()
         session_id = first_valid(self._session_id, request.query.get(SESSION_ID_QUERY))
         exchange.headers = {SESSION_ID_HEADER: session_id}
@@ -73,8 +76,8 @@ class WebSocketEndpoint:
             query=request.query,
             shutting_down=self._lifetime.shutting_down,
         )
-        websocket = WebSocket(handshake, self._options, self._keepalive)
-        connection = Connection(websocket, context, self._activator, self._lifetime, self._options)
+        websocket = WebSocket(handshake, options, self._keepalive)
+        connection = Connection(websocket, context, self._activator, self._lifetime, options)
         await connection.serve(request)
         return websocket
 

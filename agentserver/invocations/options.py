@@ -23,6 +23,7 @@ class InvocationsServerOptions:
             after the client said goodbye, before it is cancelled.
         websocket_protocols: The subprotocols the agent speaks; the first that a client asks for among them is
             chosen and is ``websocket.ws_protocol``.
+        websocket_compression: Whether messages are compressed for clients that offer permessage-deflate.
 
     Raises:
         ConfigurationError: If a value is out of its range.
@@ -31,6 +32,7 @@ class InvocationsServerOptions:
     websocket_max_message_size: int = 16 * 1024 * 1024
     websocket_close_timeout: float = 10.0
     websocket_protocols: tuple[str, ...] = ()
+    websocket_compression: bool = False
 
     def __post_init__(self) -> None:
         if self.websocket_max_message_size < 1:

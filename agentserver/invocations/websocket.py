@@ -37,6 +37,7 @@ class WebSocket(web.WebSocketResponse):
         # Not aiohttp's own: what it sets up per connection is not used here.
         super(web.WebSocketResponse, self).__init__(status=101, headers=handshake.headers)
         self._ws_protocol = handshake.protocol
+        self._deflate = handshake.deflate
         self._options = options
         self._keepalive = keepalive
         self._reads_after_end = 0
@@ -60,6 +61,7 @@ class WebSocket(web.WebSocketResponse):
             max_size=self._options.websocket_max_message_size,
             close_timeout=self._options.websocket_close_timeout,
             keepalive=self._keepalive,
+            deflate=self._deflate,
         )
         return writer
 
@@ -80,8 +82,8 @@ class WebSocket(web.WebSocketResponse):
 
     @property
     def compress(self) -> int | bool:
-        """Whether messages are compressed."""
-        return False
+        """The size of the window that messages are compressed with, as a power of two; 0 if they are not."""
+        return 0 if self._deflate is None else self._deflate.server_bits
 
     def exception(self) -> BaseException | None:
         """What the client did wrong, if it broke the protocol."""
@@ -101,15 +103,15 @@ class WebSocket(web.WebSocketResponse):
 
     async def send_frame(self, message: bytes, opcode: WSMsgType, compress: int | None = None) -> None:
         """Send bytes as a frame of a kind."""
-        await self.link.send(opcode.value, message)
+        await self.link.send(opcode.value, message, compress=compress != 0)
 
     async def send_str(self, data: str, compress: int | None = None) -> None:
         """Send a text message."""
-        await self.link.send(TEXT, data.encode())
+        await self.link.send(TEXT, data.encode(), compress=compress != 0)
 
     async def send_bytes(self, data: bytes, compress: int | None = None) -> None:
         """Send a binary message."""
-        await self.link.send(BINARY, data)
+        await self.link.send(BINARY, data, compress=compress != 0)
 
     async def receive(self, timeout: float | None = None) -> WSMessage:
         """The next message; of type ``CLOSE``, ``CLOSING`` or ``CLOSED`` when there are no more.
