@@ -12,7 +12,7 @@ import pytest
 
 from tests.servers import ROOT, running
 
-SAMPLES = sorted((ROOT / "samples").glob("0[1-7]_*"))
+SAMPLES = sorted((ROOT / "samples").glob("0[1-8]_*"))
 BLOCK = re.compile(r"```bash\n(?P<command>curl .*?)```\s*```text\n(?P<answer>.*?)```", re.DOTALL)
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -296,6 +296,27 @@ async def test_sending_after_the_clients_close_is_no_failure(caplog: pytest.LogC
     assert (closed["close_code"], "error.code" in closed) == (1000, False)
 
 
+async def test_what_came_before_the_clients_close_is_read_and_replied_to_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    replied: list[str] = []
+
+    async def talk(websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        async for message in websocket:
+            await asyncio.sleep(0.01)
+            await websocket.send_str(message.data)
+            replied.append(message.data)
+
+    async with talking(talk) as url, dialled(url) as client:
+        for number in range(3):
+            await client.send(str(number))
+        await client.close(4000)
+        assert client.close_code == 4000
+        closed = await event(caplog)
+    assert replied == ["0", "1", "2"]
+    assert (closed["close_code"], "error.code" in closed) == (4000, False)
+
+
 async def test_shutdown_closes_with_1001_and_lets_the_handler_finish(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -48,7 +48,6 @@ class Link(asyncio.Protocol):
         transport: The upgraded connection.
         max_size: Bytes a message may have.
         close_timeout: Seconds for the client to answer a close.
-        keepalive: Seconds between Pings; 0 is never.
         deflate: How messages are compressed, if that was negotiated.
 
     Attributes:
@@ -56,18 +55,17 @@ class Link(asyncio.Protocol):
         error: What the client did wrong.
         on_end: Called once when no message can come any more; with True if nobody said goodbye.
         lost: Done when the transport is gone.
+        heard: Set to True whenever something comes from the client.
     """
 
     __slots__ = (
-        "_alive",
+        "_answer",
         "_close_sent",
         "_close_timeout",
         "_deaf",
         "_deflater",
         "_ended",
-        "_keepalive",
         "_loop",
-        "_ping_timer",
         "_pong",
         "_queue",
         "_reader",
@@ -80,6 +78,7 @@ class Link(asyncio.Protocol):
         "_warned",
         "close_code",
         "error",
+        "heard",
         "lost",
         "on_end",
     )
@@ -90,7 +89,6 @@ class Link(asyncio.Protocol):
         *,
         max_size: int,
         close_timeout: float,
-        keepalive: float = 0.0,
         deflate: Deflate | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -99,16 +97,15 @@ class Link(asyncio.Protocol):
         self._reader = FrameReader(self, max_size, inflater)
         self._deflater = None if deflate is None else Deflater(deflate)
         self._close_timeout = close_timeout
-        self._keepalive = keepalive
         self._queue: deque[tuple[WSMessage, int]] = deque()
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
         self._senders: list[asyncio.Future[None]] | None = None
         self._stalled = self._deaf = self._close_sent = self._ended = self._warned = False
-        self._alive = True
+        self.heard = True
+        self._answer: Callable[[], None] | None = None
         self._pong: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ping_timer = self._loop.call_later(keepalive, self._tick) if keepalive else None
         self.close_code: int | None = None
         self.error: FrameError | None = None
         self.on_end: Callable[[bool], object] | None = None
@@ -118,7 +115,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what came."""
-        self._alive = True
+        self.heard = True
         if not self._deaf:
             self._read(data)
 
@@ -145,10 +142,9 @@ class Link(asyncio.Protocol):
             self.close_code = CloseCode.ABNORMAL
         abrupt = not (self._close_sent or self._deaf)
         self._close_sent = self._deaf = True
-        for timer in (self._timer, self._ping_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._ping_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._pong = None
         if not self.lost.done():
             self.lost.set_result(None)
         self.resume_writing()
@@ -190,24 +186,52 @@ class Link(asyncio.Protocol):
 
     def _on_close(self, payload: bytes) -> None:
         code, reason = read_close(payload)
-        self._deaf = True
-        if not self._close_sent:
-            self.close_code = code
+
+        def answer() -> None:
             self._write_close(payload[:2])
-        self._end(WSMessage(WSMsgType.CLOSE, code, reason))
-        self._transport.close()
+            self._transport.close()
+
+        if self._close_sent:
+            self._deaf = True
+            self._transport.close()
+        else:
+            self._hear_the_last(WSMessage(WSMsgType.CLOSE, code, reason), answer)
 
     def _fail(self, error: FrameError) -> None:
-        self._deaf = True
         self.error = error
-        if not self._close_sent:
-            self.close_code = error.code
+
+        def answer() -> None:
             self._write_close(close_payload(error.code, error.reason.encode()))
+            self._half_close()
+
+        if self._close_sent:
+            self._deaf = True
+            self._half_close()
+        else:
+            self._hear_the_last(WSMessage(WSMsgType.CLOSE, error.code, error.reason), answer)
+
+    def _hear_the_last(self, last: WSMessage, answer: Callable[[], None]) -> None:
+        """End with *last*; what came before it is the handler's to read and to reply to first."""
+        self._deaf = True
+        self.close_code = last.data
+        self._answer = answer
+        if self._queue:
+            self._timer = self._loop.call_later(self._close_timeout, self._settle)
+        else:
+            self._settle()
+        self._end(last)
+
+    def _settle(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None and not self._close_sent:
+            if self._timer is not None:
+                self._timer.cancel()
+            answer()
+
+    def _half_close(self) -> None:
         # Closing with data unread would reset the connection, and the client would never see the code.
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._resume()
-        self._end(WSMessage(WSMsgType.CLOSE, error.code, error.reason))
 
     def _end(self, last: WSMessage | None = None, *, abrupt: bool = False) -> None:
         if self._ended:
@@ -250,6 +274,8 @@ class Link(asyncio.Protocol):
         self._unread -= size + _MESSAGE_COST
         if self._stalled and self._unread <= _UNREAD_LIMIT // 2:
             self._resume()
+        elif self._deaf and not self._queue:
+            self._settle()
         return message
 
     async def send(self, opcode: int, payload: bytes, *, compress: bool = True) -> None:
@@ -298,6 +324,7 @@ class Link(asyncio.Protocol):
             ValueError: If *code* or *reason* may not be sent.
         """
         payload = close_payload(code, reason)
+        self._settle()
         if self._close_sent:
             return False
         self.close_code = code
@@ -308,23 +335,25 @@ class Link(asyncio.Protocol):
         self._end(WSMessage(WSMsgType.CLOSING, None, None))
         return True
 
-    def abort(self) -> None:
-        """Cut the connection."""
+    @property
+    def stalled(self) -> bool:
+        """Whether the client is stopped, because the handler does not read."""
+        return self._stalled
+
+    def ping(self) -> None:
+        """Ask the client for a sign of life."""
+        if not self._close_sent:
+            self.write(PING, b"")
+
+    def give_up(self) -> None:
+        """Cut the connection: the client answers no more."""
+        if not self._deaf:
+            self.close_code = CloseCode.ABNORMAL
         self._transport.abort()
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         """A fact about the transport."""
         return self._transport.get_extra_info(name, default)
-
-    # --- what aiohttp's connection wants of a parser
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Take what came behind the request for the upgrade."""
-        self.data_received(data)
-        return False, b""
-
-    def feed_eof(self) -> None:
-        """Nothing: the transport says so itself."""
 
     # --- the rest
 
@@ -332,7 +361,7 @@ class Link(asyncio.Protocol):
         self.write(CLOSE, payload)
         self._close_sent = True
         self._pong = None
-        self._timer = self._loop.call_later(self._close_timeout, self._give_up)
+        self._timer = self._loop.call_later(self._close_timeout, self.give_up)
 
     def _warn(self, size: int) -> None:
         if not self._warned:
@@ -350,21 +379,6 @@ class Link(asyncio.Protocol):
                 self._read(b"")
             if not self._stalled and not self._transport.is_closing():
                 self._transport.resume_reading()
-
-    def _tick(self) -> None:
-        # While reading is paused nothing can be known of the client.
-        if not self._alive and not self._stalled:
-            self._give_up()
-            return
-        self._alive = self._stalled
-        if not self._close_sent:
-            self.write(PING, b"")
-        self._ping_timer = self._loop.call_later(self._keepalive, self._tick)
-
-    def _give_up(self) -> None:
-        if not self._deaf:
-            self.close_code = CloseCode.ABNORMAL
-        self._transport.abort()
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:

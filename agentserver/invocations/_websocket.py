@@ -20,6 +20,7 @@ from agentserver.core.protocol import HostContext
 from agentserver.invocations._activation import Activator
 from agentserver.invocations._handshake import accept
 from agentserver.invocations._identity import first_valid
+from agentserver.invocations._keepalive import Keepalive
 from agentserver.invocations._link import Link
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.options import InvocationsServerOptions
@@ -76,9 +77,9 @@ class WebSocketEndpoint:
             query=request.query,
             shutting_down=self._lifetime.shutting_down,
         )
-        websocket = WebSocket(handshake, options, self._keepalive)
+        websocket = WebSocket(handshake, options)
         connection = Connection(websocket, context, self._activator, self._lifetime, options)
-        await connection.serve(request)
+        await connection.serve(request, self._keepalive)
         return websocket
 
 
@@ -147,7 +148,7 @@ class Connection:
         self._error: ErrorCode | None = None
         self._event: CloseEvent | None = None
 
-    async def serve(self, request: web.Request) -> None:
+    async def serve(self, request: web.Request, ping_interval: float) -> None:
         """Accept, run the handler, close and report."""
         try:
             await self._websocket.prepare(request)
@@ -161,11 +162,14 @@ class Connection:
         link.on_end = self._ended
         _take_over(request, link)
         self._lifetime.add_listener(self._go_away)
+        keepalive = Keepalive(link, ping_interval) if ping_interval else None
         try:
             await self._run()
             await self._until_lost(link)
         finally:
             self._lifetime.remove_listener(self._go_away)
+            if keepalive is not None:
+                keepalive.stop()
             self._report(link.close_code)
             # aiohttp cancels the request's task when it learns of the end: not before that is done.
             asyncio.get_running_loop().call_soon(request.protocol.connection_lost, None)
@@ -211,7 +215,7 @@ class Connection:
         try:
             await asyncio.shield(link.lost)
         except asyncio.CancelledError:
-            link.abort()
+            link.give_up()
             _uncancel()
 
     # --- the end of the connection, as the handler's task sees it
@@ -249,11 +253,25 @@ class Connection:
         logger.info("invocations_ws connection closed", extra=self._event.fields())
 
 
+class _Tail:
+    """What aiohttp takes for the parser of the upgraded connection: it hands over what came too early."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._link.data_received(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        return
+
+
 def _take_over(request: web.Request, link: Link) -> None:
     """Give *link* what the connection receives from now on, and what it has received behind the request."""
     protocol, transport = request.protocol, request.transport
     protocol.keep_alive(False)
-    protocol.set_parser(link)  # type: ignore[arg-type]  # it has what is used of a parser
+    protocol.set_parser(_Tail(link))  # type: ignore[arg-type]  # it has what is used of a parser
     if transport is None or transport.is_closing():
         link.connection_lost(None)
     else:

@@ -28,18 +28,16 @@ class WebSocket(web.WebSocketResponse):
     Args:
         handshake: The accepted upgrade.
         options: Limits.
-        keepalive: Seconds between Pings; 0 is never.
     """
 
     link: Link
 
-    def __init__(self, handshake: Handshake, options: InvocationsServerOptions, keepalive: float) -> None:
+    def __init__(self, handshake: Handshake, options: InvocationsServerOptions) -> None:
         # Not aiohttp's own: what it sets up per connection is not used here.
         super(web.WebSocketResponse, self).__init__(status=101, headers=handshake.headers)
         self._ws_protocol = handshake.protocol
         self._deflate = handshake.deflate
         self._options = options
-        self._keepalive = keepalive
         self._reads_after_end = 0
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
@@ -60,7 +58,6 @@ class WebSocket(web.WebSocketResponse):
             transport,
             max_size=self._options.websocket_max_message_size,
             close_timeout=self._options.websocket_close_timeout,
-            keepalive=self._keepalive,
             deflate=self._deflate,
         )
         return writer
