@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agentserver.core.environment import FoundryEnvironment
     from agentserver.core.options import AgentHostOptions
     from agentserver.core.services import ServiceCollection
+    from agentserver.core.session import client_session
     from agentserver.errors import (
         BadRequestError,
         InvocationError,
@@ -66,6 +67,7 @@ __all__ = [
     "StartupError",
     "TooManyRequestsError",
     "__version__",
+    "client_session",
     "map_invocations_server",
 ]
 
@@ -76,6 +78,7 @@ _HOMES: Final[dict[str, str]] = {
     "FoundryEnvironment": "agentserver.core.environment",
     "AgentHostOptions": "agentserver.core.options",
     "ServiceCollection": "agentserver.core.services",
+    "client_session": "agentserver.core.session",
     "BadRequestError": "agentserver.errors",
     "InvocationError": "agentserver.errors",
     "NotFoundError": "agentserver.errors",

@@ -10,12 +10,14 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 from aiohttp import web
 
-from agentserver.core._exchange import Exchange, current_exchange
+from agentserver.core._exchange import Exchange, current_exchange, trace_id_of
+from agentserver.core._observer import OPENTELEMETRY
 from agentserver.core.environment import FoundryEnvironment
+from agentserver.wire import TRACEPARENT_HEADER
 
 if TYPE_CHECKING:
     _StreamHandler = logging.StreamHandler[TextIO]
@@ -36,7 +38,22 @@ def correlation() -> dict[str, str]:
     exchange = current_exchange.get()
     if exchange is None:
         return {}
-    return {**exchange.correlation, "request_id": exchange.request_id}
+    ids = {**exchange.correlation, "request_id": exchange.request_id}
+    trace_id = _trace_id(exchange)
+    if trace_id:
+        ids["trace_id"] = trace_id
+    return ids
+
+
+def _trace_id(exchange: Exchange) -> str:
+    """The trace that a record belongs to: the active span's, else the caller's; empty without either."""
+    trace: Any = sys.modules.get(OPENTELEMETRY)
+    if trace is not None:
+        active = trace.get_current_span().get_span_context()
+        if active.is_valid:
+            return str(trace.format_trace_id(active.trace_id))
+    traceparent = exchange.incoming.get(TRACEPARENT_HEADER)
+    return "" if traceparent is None else trace_id_of(traceparent) or ""
 
 
 class RequestLine(NamedTuple):
@@ -49,6 +66,15 @@ class RequestLine(NamedTuple):
     seconds: float
     correlation: Mapping[str, str]
     request_id: str
+    trace_id: str = ""
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What it is found by."""
+        ids = {**self.correlation, "request_id": self.request_id}
+        if self.trace_id:
+            ids["trace_id"] = self.trace_id
+        return ids
 
     @property
     def message(self) -> str:
@@ -65,7 +91,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Append the ids and the extra fields to the line."""
-        fields = {**correlation(), **_extra(record)}
+        fields = {**correlation(), **extra_fields(record)}
         line = super().formatMessage(record)
         return line + "".join(f" {name}={value}" for name, value in fields.items())
 
@@ -74,10 +100,10 @@ class TextFormatter(logging.Formatter):
         second = int(line.created)
         if second != self._second[0]:
             self._second = (second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second)))
-        fields = "".join([f" {name}={value}" for name, value in line.correlation.items()])
+        fields = "".join([f" {name}={value}" for name, value in line.ids.items()])
         return (
             f"{self._second[1]},{int((line.created - second) * 1000):03d} INFO    agentserver.requests: "
-            f"{line.message}{fields} request_id={line.request_id}"
+            f"{line.message}{fields}"
         )
 
 
@@ -92,7 +118,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **correlation(),
-            **_extra(record),
+            **extra_fields(record),
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
@@ -105,8 +131,7 @@ class JsonFormatter(logging.Formatter):
             "level": "INFO",
             "logger": "agentserver.requests",
             "message": line.message,
-            **line.correlation,
-            "request_id": line.request_id,
+            **line.ids,
         }
         return json.dumps(fields, ensure_ascii=False)
 
@@ -115,7 +140,8 @@ def _timestamp(created: float) -> str:
     return datetime.fromtimestamp(created, timezone.utc).isoformat()
 
 
-def _extra(record: logging.LogRecord) -> dict[str, object]:
+def extra_fields(record: logging.LogRecord) -> dict[str, object]:
+    """What a record was given as ``extra``."""
     return {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
 
 
@@ -135,8 +161,8 @@ class BatchingHandler(_StreamHandler):
     def is_alone(self) -> bool:
         """Whether nobody else listens to, filters or changes what is logged of requests."""
         return (
-            len(_ROOT.handlers) == 1
-            and _ROOT.handlers[0] is self
+            _ROOT.handlers[0] is self
+            and (len(_ROOT.handlers) == 1 or all(map(_ignores_requests, _ROOT.handlers[1:])))
             and not (request_logger.handlers or request_logger.filters or self.filters)
             and not logger.handlers
             and request_logger.propagate
@@ -179,6 +205,10 @@ class BatchingHandler(_StreamHandler):
             self.release()
 
 
+def _ignores_requests(handler: logging.Handler) -> bool:
+    return getattr(handler, "ignores_requests", False) is True
+
+
 _handler: BatchingHandler | None = None
 
 
@@ -197,6 +227,7 @@ def log_request(request: web.BaseRequest, exchange: Exchange, status: int) -> No
         exchange.elapsed,
         exchange.correlation,
         exchange.request_id,
+        _trace_id(exchange),
     )
     if _handler is not None and _handler.is_alone():
         _handler.note(line)

@@ -5,12 +5,14 @@ The pipeline holds an observer only once telemetry is wanted; nothing of OpenTel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from agentserver.core._exchange import Exchange
+
+OPENTELEMETRY: Final = "opentelemetry.trace"  # in sys.modules as soon as anything could make a span
 
 
 class Traffic:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,7 +17,7 @@ from multidict import CIMultiDict
 from agentserver.core._envelope import error_response, failure_of
 from agentserver.core._exchange import EXCHANGE, Exchange, current_exchange, resolve_request_id
 from agentserver.core._logging import log_request
-from agentserver.core._observer import Observer
+from agentserver.core._observer import OPENTELEMETRY, Observer
 from agentserver.core._routes import RouteTable
 from agentserver.core._sse import KeepAlive
 from agentserver.core.lifetime import Lifetime
@@ -51,6 +52,8 @@ class Pipeline:
         sse_keepalive: Seconds of silence on an event stream before a comment is sent; 0 is off.
         fallback: Serves every path instead of *routes* when the user has an application of their own.
         observer: Telemetry; ``None`` while it is off.
+        observe: Makes the observer once something of the process has imported OpenTelemetry's API: its spans
+            are to be children of the caller's, whoever exports them.
     """
 
     routes: RouteTable
@@ -61,6 +64,7 @@ class Pipeline:
     sse_keepalive: float = 0.0
     fallback: Handler | None = None
     observer: Observer | None = None
+    observe: Callable[[], Observer] | None = None
 
     async def run(self, request: web.Request) -> web.StreamResponse:
         """Answer *request* as a handler of somebody's application, whose connections are not ours."""
@@ -83,8 +87,11 @@ class Pipeline:
         exchange = Exchange(resolve_request_id(headers), headers)
         request[EXCHANGE] = exchange
         current_exchange.set(exchange)
-        if self.observer is not None:
-            exchange.scope = self.observer.begin(request, exchange)
+        observer = self.observer
+        if observer is None and OPENTELEMETRY in sys.modules and self.observe is not None:
+            observer = self.observer = self.observe()
+        if observer is not None:
+            exchange.scope = observer.begin(request, exchange)
         return exchange
 
     async def prepare(self, request: web.BaseRequest, response: web.StreamResponse) -> None:

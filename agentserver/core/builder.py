@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from typing_extensions import Self
@@ -12,6 +12,7 @@ from typing_extensions import Self
 from agentserver.core._health import HealthChecks, readiness_route
 from agentserver.core._hooks import Hook
 from agentserver.core._routes import RouteTable
+from agentserver.core._telemetry import Telemetry, TracingOptions
 from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.host import Host, HostParts
 from agentserver.core.lifetime import Lifetime
@@ -19,6 +20,9 @@ from agentserver.core.options import AgentHostOptions
 from agentserver.core.protocol import HostContext, Protocol, admission_for, make_pipeline, mount
 from agentserver.core.services import ServiceCollection
 from agentserver.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 
 @dataclass
@@ -39,6 +43,7 @@ class HostBuilder:
         self._on_shutdown: list[Hook] = []
         self._app: web.Application | None = None
         self._services: ServiceCollection | None = None
+        self._tracing = TracingOptions()
 
     @property
     def services(self) -> ServiceCollection:
@@ -84,6 +89,29 @@ class HostBuilder:
     def configure_health(self, configure: Callable[[HealthChecks], object]) -> Self:
         """Add readiness checks: ``builder.configure_health(lambda health: health.add_check("db", ping))``."""
         configure(self.health)
+        return self
+
+    def configure_tracing(
+        self,
+        configure: Callable[[TracerProvider], object] | None = None,
+        *,
+        framework_spans: bool | None = None,
+    ) -> Self:
+        """Add span processors of your own, or have the framework make no spans.
+
+        .. code-block:: python
+
+            builder.configure_tracing(lambda provider: provider.add_span_processor(MyProcessor()))
+
+        Args:
+            configure: Called at start with the tracer provider: the one you have set, else the framework's.
+            framework_spans: Whether the framework makes spans of its own, as it does by default. Without
+                them the caller's trace and baggage still reach the handler and its spans.
+        """
+        if configure is not None:
+            self._tracing.configure.append(configure)
+        if framework_spans is not None:
+            self._tracing.framework_spans = framework_spans
         return self
 
     def configure_shutdown(
@@ -134,12 +162,14 @@ class HostBuilder:
         if self._app is not None:
             mount(self._app, pipeline.routes, pipeline.dispatch)
             pipeline.fallback = self._app._handle
+        telemetry = Telemetry(self.environment, self._tracing, pipeline)
         on_stop = [protocol.on_stop for protocol in self._protocols if protocol.on_stop is not None]
         if provider is not None:
             on_stop.append(provider.aclose)
         return HostParts(
             context=context,
             pipeline=pipeline,
+            telemetry=telemetry,
             protocols=tuple(protocol.name for protocol in self._protocols),
             app=self._app,
             on_startup=tuple(self._on_startup),

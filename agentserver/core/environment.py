@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from agentserver import wire
+from agentserver.core.telemetry.settings import ExportSettings
 from agentserver.errors import ConfigurationError
 
 DEFAULT_PORT: Final = 8088
@@ -32,6 +33,7 @@ class FoundryEnvironment:
         is_hosted: Whether ``FOUNDRY_HOSTING_ENVIRONMENT`` is set.
         azure_monitor_connection_string: ``APPLICATIONINSIGHTS_CONNECTION_STRING``; a secret.
         otlp_endpoint: ``OTEL_EXPORTER_OTLP_ENDPOINT``.
+        export: Where traces, metrics and logs are exported to, as all ``OTEL_*`` variables together say.
         sse_keepalive_interval: Seconds of silence before a comment is sent on an event stream; 0 is off.
         ws_keepalive_interval: Seconds between WebSocket Ping frames; 0 is off.
         shutdown_timeout: Seconds that requests in flight may take to finish at shutdown.
@@ -49,6 +51,7 @@ class FoundryEnvironment:
     is_hosted: bool = False
     azure_monitor_connection_string: str = ""
     otlp_endpoint: str = ""
+    export: ExportSettings = field(default_factory=ExportSettings)
     sse_keepalive_interval: int = 15
     ws_keepalive_interval: float = 0.0
     shutdown_timeout: float = 30.0
@@ -65,7 +68,8 @@ class FoundryEnvironment:
         Raises:
             ConfigurationError: If a variable has a value that cannot be used. It names both.
         """
-        source = _Variables(os.environ if variables is None else variables)
+        variables = os.environ if variables is None else variables
+        source = _Variables(variables)
         name, version = source.text(wire.AGENT_NAME_VARIABLE), source.text(wire.AGENT_VERSION_VARIABLE)
         return cls(
             port=source.port(),
@@ -78,6 +82,7 @@ class FoundryEnvironment:
             is_hosted=bool(source.text(wire.HOSTING_VARIABLE)),
             azure_monitor_connection_string=source.text(wire.AZURE_MONITOR_VARIABLE),
             otlp_endpoint=source.text(wire.OTLP_ENDPOINT_VARIABLE),
+            export=ExportSettings.read(variables),
             sse_keepalive_interval=int(source.seconds(wire.SSE_KEEPALIVE_VARIABLE, 15, whole=True)),
             ws_keepalive_interval=source.seconds(wire.WS_KEEPALIVE_VARIABLE, 0.0),
             shutdown_timeout=source.seconds(wire.SHUTDOWN_TIMEOUT_VARIABLE, 30.0),

@@ -20,6 +20,7 @@ from agentserver.core._pipeline import Pipeline
 from agentserver.core._process import end_without_busy_threads, exit_with, on_stop_signal, run_in_fastest_loop
 from agentserver.core._server import HostServer
 from agentserver.core._standby import Standby
+from agentserver.core._telemetry import Telemetry
 from agentserver.core._watchdog import Watchdog
 from agentserver.core.lifetime import Lifetime
 from agentserver.core.protocol import HostContext
@@ -37,6 +38,7 @@ class HostParts:
 
     context: HostContext
     pipeline: Pipeline
+    telemetry: Telemetry
     protocols: tuple[str, ...]
     app: web.Application | None
     on_startup: tuple[Hook, ...]
@@ -53,6 +55,7 @@ class Host:
     def __init__(self, parts: HostParts) -> None:
         self._context = parts.context
         self._pipeline = parts.pipeline
+        self._telemetry = parts.telemetry
         self._protocols = parts.protocols
         self._app = parts.app
         self._on_startup = parts.on_startup
@@ -99,6 +102,7 @@ class Host:
             StartupError: If a start-up hook fails or the port cannot be listened on.
         """
         options = self._context.options
+        self._telemetry.start()
         self._server = HostServer(
             self._pipeline,
             cancel_on_disconnect=options.cancel_on_disconnect,
@@ -164,6 +168,7 @@ class Host:
         if self._app is not None:
             hooks += [self._app.shutdown, self._app.cleanup]
         await run_at_shutdown(hooks)
+        await self._telemetry.stop()
 
     @property
     def _shutdown_timeout(self) -> float:

@@ -14,8 +14,10 @@ from typing import Final
 
 from aiohttp import WSMessage, WSMsgType
 
+from agentserver.core._observer import Traffic
 from agentserver.invocations._deflate import Deflate, Deflater, Inflater
 from agentserver.invocations._frames import (
+    BINARY,
     CLOSE,
     PING,
     PONG,
@@ -52,6 +54,7 @@ class Link(asyncio.Protocol):
 
     Attributes:
         close_code: How the connection ended or is going to; ``None`` while it is open.
+        traffic: Where data messages are counted; ``None`` while telemetry is off.
         error: What the client did wrong.
         on_end: Called once when no message can come any more; with True if nobody said goodbye.
         lost: Done when the transport is gone.
@@ -81,6 +84,7 @@ class Link(asyncio.Protocol):
         "heard",
         "lost",
         "on_end",
+        "traffic",
     )
 
     def __init__(
@@ -107,6 +111,7 @@ class Link(asyncio.Protocol):
         self._pong: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.close_code: int | None = None
+        self.traffic: Traffic | None = None
         self.error: FrameError | None = None
         self.on_end: Callable[[bool], object] | None = None
         self.lost: asyncio.Future[None] = self._loop.create_future()
@@ -276,6 +281,8 @@ class Link(asyncio.Protocol):
             self._resume()
         elif self._deaf and not self._queue:
             self._settle()
+        if self.traffic is not None and message.type <= BINARY:
+            self.traffic.received(size)
         return message
 
     async def send(self, opcode: int, payload: bytes, *, compress: bool = True) -> None:
@@ -290,6 +297,8 @@ class Link(asyncio.Protocol):
             ConnectionResetError: If the connection is closed or closes meanwhile.
         """
         self.write(opcode, payload, compress=compress)
+        if self.traffic is not None and opcode <= BINARY:
+            self.traffic.sent(len(payload))
         while self._senders is not None:
             sender = self._loop.create_future()
             self._senders.append(sender)

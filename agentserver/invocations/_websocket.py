@@ -70,6 +70,8 @@ class WebSocketEndpoint:
         session_id = first_valid(self._session_id, request.query.get(SESSION_ID_QUERY))
         exchange.headers = {SESSION_ID_HEADER: session_id}
         exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
+        if exchange.scope is not None:
+            exchange.scope.identify()
         context = InvocationContext(
             invocation_id=invocation_id,
             session_id=session_id,
@@ -78,7 +80,9 @@ class WebSocketEndpoint:
             shutting_down=self._lifetime.shutting_down,
         )
         websocket = WebSocket(handshake, options)
-        connection = Connection(websocket, context, self._activator, self._lifetime, options)
+        connection = Connection(
+            websocket, context, self._activator, self._lifetime, options, exchange=exchange
+        )
         await connection.serve(request, self._keepalive)
         return websocket
 
@@ -120,6 +124,7 @@ class Connection:
         "_context",
         "_error",
         "_event",
+        "_exchange",
         "_grace",
         "_lifetime",
         "_options",
@@ -135,7 +140,10 @@ class Connection:
         activator: Activator,
         lifetime: Lifetime,
         options: InvocationsServerOptions,
+        *,
+        exchange: Exchange,
     ) -> None:
+        self._exchange = exchange
         self._websocket = websocket
         self._context = context
         self._activator = activator
@@ -153,13 +161,15 @@ class Connection:
         try:
             await self._websocket.prepare(request)
         except BaseException as error:
-            self._error = ErrorCode.ACCEPT_FAILED
+            self._error, self._exchange.error = ErrorCode.ACCEPT_FAILED, error
             self._report(CloseCode.ABNORMAL)
             if isinstance(error, ConnectionError):
                 return
             raise
         link = self._websocket.link
         link.on_end = self._ended
+        scope = self._exchange.scope
+        link.traffic = None if scope is None else scope.traffic
         _take_over(request, link)
         self._lifetime.add_listener(self._go_away)
         keepalive = Keepalive(link, ping_interval) if ping_interval else None
@@ -208,7 +218,7 @@ class Connection:
 
     def _failed(self, error: BaseException) -> tuple[CloseCode, bytes]:
         logger.error("the WebSocket handler failed", exc_info=error)
-        self._error = ErrorCode.INTERNAL_ERROR
+        self._error, self._exchange.error = ErrorCode.INTERNAL_ERROR, error
         return CloseCode.INTERNAL_ERROR, INTERNAL_ERROR_MESSAGE.encode()
 
     async def _until_lost(self, link: Link) -> None:
@@ -250,6 +260,8 @@ class Connection:
             (time.perf_counter() - self._started) * 1000,
             self._error,
         )
+        self._exchange.close_code = self._event.close_code
+        self._exchange.error_code = "" if self._error is None else self._error.value
         logger.info("invocations_ws connection closed", extra=self._event.fields())
 
 

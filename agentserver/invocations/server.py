@@ -11,6 +11,7 @@ from agentserver.core._logging import configure_logging
 from agentserver.core._pipeline import Pipeline
 from agentserver.core._process import exit_with
 from agentserver.core._routes import RouteTable
+from agentserver.core._telemetry import Telemetry, TracingOptions
 from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.identity import segment
 from agentserver.core.lifetime import Lifetime
@@ -104,18 +105,36 @@ def map_invocations_server(
         if configure_health is not None:
             configure_health(health)
         routes.append(readiness_route(health, host))
-    _serve(app, make_pipeline(host, RouteTable(routes), [segment("agentserver-invocations")]))
+    pipeline = make_pipeline(host, RouteTable(routes), [segment("agentserver-invocations")])
+    _serve(app, pipeline)
+    _wind_down(app, host)
+    _observe(app, host, pipeline)
 
+
+def _wind_down(app: web.Application, host: HostContext) -> None:
     async def shut_down(_app: web.Application) -> None:
         host.lifetime.begin_shutdown()
         host.lifetime.begin_drain()
 
     async def clean_up(_app: web.Application) -> None:
-        if provider is not None:
-            await provider.aclose()
+        if host.provider is not None:
+            await host.provider.aclose()
 
     app.on_shutdown.append(shut_down)
     app.on_cleanup.append(clean_up)
+
+
+def _observe(app: web.Application, host: HostContext, pipeline: Pipeline) -> None:
+    telemetry = Telemetry(host.environment, TracingOptions(), pipeline)
+
+    async def start(_app: web.Application) -> None:
+        telemetry.start()
+
+    async def flush(_app: web.Application) -> None:
+        await telemetry.stop()
+
+    app.on_startup.append(start)
+    app.on_cleanup.append(flush)
 
 
 def _serve(app: web.Application, pipeline: Pipeline) -> None:

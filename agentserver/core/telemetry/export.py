@@ -1,0 +1,91 @@
+"""The exporters: OTLP over the protocol in use, and Azure Monitor. Each is imported only when it is used."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import Any, Final
+
+from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from agentserver.core.telemetry.settings import GRPC, HTTP, SignalExport
+
+_PACKAGES: Final = {
+    GRPC: "opentelemetry.exporter.otlp.proto.grpc",
+    HTTP: "opentelemetry.exporter.otlp.proto.http",
+}
+AZURE_EXPORTER: Final = "azure.monitor.opentelemetry.exporter"
+
+_TALKATIVE: Final = ("opentelemetry.exporter.", "opentelemetry.sdk._shared_internal")
+
+
+class Seldom(logging.Filter):
+    """Lets one record of a logger through, and then none for a while: a dead collector is news once.
+
+    Args:
+        seconds: How long none.
+    """
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._quiet_until = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether *record* is let through."""
+        if record.created < self._quiet_until:
+            return False
+        self._quiet_until = record.created + self._seconds
+        return True
+
+
+def calm_exporters() -> None:
+    """Have the exporters that are loaded speak seldom: they report each try of each batch."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(_TALKATIVE):
+            known = logging.getLogger(name)
+            if not any(isinstance(present, Seldom) for present in known.filters):
+                known.addFilter(Seldom())
+
+
+def span_exports(target: SignalExport | None, azure: str) -> list[SpanProcessor]:
+    """What sends spans off, in batches; *azure* is a connection string or empty."""
+    exporters: list[Any] = []
+    if target is not None:
+        exporters.append(_otlp(target, "trace_exporter", "OTLPSpanExporter"))
+    if azure:
+        exporters.append(_azure("AzureMonitorTraceExporter", azure))
+    return [BatchSpanProcessor(exporter) for exporter in exporters]
+
+
+def metric_exports(target: SignalExport | None, azure: str) -> list[MetricReader]:
+    """What sends metrics off, at ``OTEL_METRIC_EXPORT_INTERVAL``."""
+    exporters: list[Any] = []
+    if target is not None:
+        exporters.append(_otlp(target, "metric_exporter", "OTLPMetricExporter"))
+    if azure:
+        exporters.append(_azure("AzureMonitorMetricExporter", azure))
+    return [PeriodicExportingMetricReader(exporter) for exporter in exporters]
+
+
+def log_exports(target: SignalExport | None, azure: str) -> list[LogRecordProcessor]:
+    """What sends log records off, in batches."""
+    exporters: list[Any] = []
+    if target is not None:
+        exporters.append(_otlp(target, "_log_exporter", "OTLPLogExporter"))
+    if azure:
+        exporters.append(_azure("AzureMonitorLogExporter", azure))
+    return [BatchLogRecordProcessor(exporter) for exporter in exporters]
+
+
+def _otlp(target: SignalExport, module: str, name: str) -> Any:
+    # Headers, time-outs, compression, certificates: the exporter reads them from OTEL_EXPORTER_OTLP_*.
+    return getattr(import_module(f"{_PACKAGES[target.protocol]}.{module}"), name)(endpoint=target.endpoint)
+
+
+def _azure(name: str, connection_string: str) -> Any:
+    return getattr(import_module(AZURE_EXPORTER), name)(connection_string=connection_string)

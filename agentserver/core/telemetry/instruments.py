@@ -1,0 +1,159 @@
+"""The server's metrics, named by the OpenTelemetry HTTP conventions where those have a name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from agentserver.core._exchange import Exchange
+from agentserver.core._observer import Traffic
+from agentserver.core.telemetry.attributes import ERROR_TYPE, Attributes, type_of
+from agentserver.wire import ErrorCode
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+# The buckets that the HTTP conventions advise, and some for answers that take a model minutes.
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 300)
+
+
+def method_of(method: str) -> str:
+    """The value of ``http.request.method``: nothing a client makes up becomes an attribute."""
+    return method if method in _METHODS else "_OTHER"
+
+
+class Instruments:
+    """Everything that is counted and timed.
+
+    What has a current value is kept in plain integers and read when metrics are collected.
+
+    Args:
+        meter: Where the instruments are made.
+        routes: The path of each operation, for ``http.route``.
+    """
+
+    def __init__(self, meter: Meter, routes: Mapping[str, str]) -> None:
+        self.traffic = Traffic()
+        self.requests: Counter[str] = Counter()
+        self.connections = 0
+        self._routes = routes
+        self._duration = meter.create_histogram(
+            "http.server.request.duration",
+            "s",
+            "Duration of HTTP requests, streams to their last byte",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._first_byte = meter.create_histogram(
+            "agentserver.response.time_to_first_byte",
+            "s",
+            "Time until the headers of a streamed response went out",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._errors = meter.create_counter(
+            "agentserver.errors", "{error}", "Requests, connections and actions that failed"
+        )
+        self._sessions = meter.create_histogram(
+            "agentserver.websocket.session.duration",
+            "s",
+            "Duration of WebSocket connections",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._actions = meter.create_histogram(
+            "agentserver.action.duration",
+            "s",
+            "Duration of actions on WebSocket connections",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._observe(meter)
+
+    def _observe(self, meter: Meter) -> None:
+        meter.create_observable_up_down_counter(
+            "http.server.active_requests",
+            [self._active_requests],
+            "{request}",
+            "HTTP requests in flight, WebSocket connections included",
+        )
+        meter.create_observable_up_down_counter(
+            "agentserver.websocket.active_connections",
+            [_reading(lambda: self.connections)],
+            "{connection}",
+            "Open WebSocket connections",
+        )
+        traffic = self.traffic
+        meter.create_observable_counter(
+            "agentserver.websocket.messages",
+            [
+                _reading(lambda: traffic.messages_received, {"network.io.direction": "receive"}),
+                _reading(lambda: traffic.messages_sent, {"network.io.direction": "transmit"}),
+            ],
+            "{message}",
+            "Data messages on WebSocket connections",
+        )
+        meter.create_observable_counter(
+            "agentserver.websocket.io",
+            [
+                _reading(lambda: traffic.bytes_received, {"network.io.direction": "receive"}),
+                _reading(lambda: traffic.bytes_sent, {"network.io.direction": "transmit"}),
+            ],
+            "By",
+            "Payload bytes of data messages on WebSocket connections",
+        )
+
+    def _active_requests(self, _options: CallbackOptions) -> Iterable[Observation]:
+        for method, count in list(self.requests.items()):
+            yield Observation(count, {"http.request.method": method, "url.scheme": "http"})
+
+    def ended(self, exchange: Exchange, method: str, status: int) -> None:
+        """Record an exchange that has ended."""
+        seconds = exchange.elapsed
+        attributes: Attributes = {
+            "http.request.method": method,
+            "http.response.status_code": status,
+            "url.scheme": "http",
+        }
+        route = self._routes.get(exchange.operation)
+        if route is not None:
+            attributes["http.route"] = route
+        if status >= 500:
+            attributes[ERROR_TYPE] = type_of(exchange.error, str(status))
+        self._duration.record(seconds, attributes)
+        if exchange.first_byte:
+            self._first_byte.record(exchange.first_byte, attributes)
+        if exchange.close_code:
+            self._closed(exchange, seconds)
+        failure = exchange.failure
+        if failure is not None:
+            self.failed(exchange.operation, failure.code, failure.source.value)
+
+    def _closed(self, exchange: Exchange, seconds: float) -> None:
+        attributes: Attributes = {"agentserver.websocket.close_code": exchange.close_code}
+        self._sessions.record(seconds, attributes)
+        if exchange.error_code and exchange.error_code != ErrorCode.CANCELLED.value:
+            self.failed(exchange.operation, exchange.error_code, "upstream")
+
+    def acted(self, operation: str, seconds: float, code: str, source: str) -> None:
+        """Record an action that has ended; *code* says how it failed, if it did, *source* who caused that."""
+        attributes: Attributes = {"agentserver.operation": operation}
+        if code:
+            attributes[ERROR_TYPE] = code
+        if source:
+            self.failed(operation, code, source)
+        self._actions.record(seconds, attributes)
+
+    def failed(self, operation: str, code: str, source: str) -> None:
+        """Count one failure: what was asked, the error's code, who caused it."""
+        self._errors.add(
+            1,
+            {
+                "agentserver.operation": operation,
+                "agentserver.error.code": code,
+                "agentserver.error.source": source,
+            },
+        )
+
+
+def _reading(
+    read: Callable[[], int], attributes: dict[str, str] | None = None
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _options: [Observation(read(), attributes)]

@@ -1,0 +1,200 @@
+"""The pipeline's observer: spans, metrics and the handler's context, on OpenTelemetry's API alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextvars import Token
+from typing import Any, Final
+
+from aiohttp import web
+from opentelemetry import context as otel_context
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+
+from agentserver.core._exchange import Exchange
+from agentserver.core._observer import Traffic
+from agentserver.core.environment import FoundryEnvironment
+from agentserver.core.identity import __version__
+from agentserver.core.telemetry.attributes import (
+    ERROR_TYPE,
+    SPAN_NAMES,
+    WEBSOCKET,
+    AgentAttributes,
+    outcome,
+    type_of,
+)
+from agentserver.core.telemetry.context import parent_context, with_baggage
+from agentserver.core.telemetry.instruments import Instruments, method_of
+from agentserver.errors import classify
+from agentserver.wire import (
+    HTTP_NAMESPACE,
+    INVOCATION_ID_BAGGAGE,
+    SESSION_ID_BAGGAGE,
+    WS_NAMESPACE,
+    ErrorCode,
+)
+
+SCOPE: Final = "agentserver"  # the instrumentation scope of the framework's spans and metrics
+
+
+def make_observer(
+    environment: FoundryEnvironment, routes: Mapping[str, str], *, spans: bool
+) -> TelemetryObserver:
+    """Make an observer on the providers that are set now; those set later take over where they can."""
+    provider: Any = trace.get_tracer_provider()
+    resource = getattr(provider, "resource", None)
+    service = resource.attributes.get("service.name") if resource is not None else None
+    agent = AgentAttributes.of(environment, str(service or environment.agent_name or SCOPE))
+    if hasattr(provider, "add_span_processor"):  # only the SDK's has it, so it is loaded already
+        from agentserver.core.telemetry.processors import Enrichment
+
+        provider.add_span_processor(Enrichment(agent.everywhere, SCOPE))
+    tracer = trace.get_tracer(SCOPE, __version__) if spans else None
+    return TelemetryObserver(agent, tracer, Instruments(metrics.get_meter(SCOPE, __version__), routes))
+
+
+class TelemetryObserver:
+    """Watches every exchange of a host.
+
+    Args:
+        agent: What is the same for all spans.
+        tracer: Makes the framework's own spans; ``None`` makes none, and context and baggage go on.
+        instruments: What is counted.
+    """
+
+    def __init__(self, agent: AgentAttributes, tracer: Tracer | None, instruments: Instruments) -> None:
+        self.agent = agent
+        self.tracer = tracer
+        self.instruments = instruments
+
+    def begin(self, request: web.Request, exchange: Exchange) -> ExchangeScope:
+        """A request was read."""
+        method = method_of(request.method)
+        self.instruments.requests[method] += 1
+        return ExchangeScope(self, exchange, method)
+
+
+class ExchangeScope:
+    """One exchange under way."""
+
+    __slots__ = ("_exchange", "_method", "_observer", "_span", "_token")
+
+    def __init__(self, observer: TelemetryObserver, exchange: Exchange, method: str) -> None:
+        self._observer = observer
+        self._exchange = exchange
+        self._method = method
+        self._span: Span | None = None
+        self._token: Token[Context] | None = None
+
+    @property
+    def traffic(self) -> Traffic:
+        """Where a WebSocket connection counts its messages."""
+        return self._observer.instruments.traffic
+
+    def identify(self) -> None:
+        """Begin the exchange's span, if it has one, and make its context the handler's."""
+        exchange, observer = self._exchange, self._observer
+        context = parent_context(exchange)
+        if exchange.operation == WEBSOCKET:
+            observer.instruments.connections += 1
+        if observer.tracer is not None and exchange.operation in SPAN_NAMES:
+            agent = observer.agent
+            self._span = observer.tracer.start_span(
+                agent.span_name(exchange.operation),
+                context,
+                SpanKind.SERVER,
+                agent.of_exchange(exchange),
+            )
+            context = trace.set_span_in_context(self._span, context)
+        active = trace.get_current_span(context).get_span_context()
+        if active.is_valid:
+            exchange.request_id = trace.format_trace_id(active.trace_id)
+        self._token = otel_context.attach(context)
+
+    def action(self, operation: str, invocation_id: str, session_id: str) -> ActionSpan:
+        """Begin one action of the connection."""
+        return ActionSpan(self._observer, operation, invocation_id, session_id)
+
+    def end(self, status: int) -> None:
+        """Record how the exchange ended."""
+        exchange, instruments = self._exchange, self._observer.instruments
+        exchange.scope = None  # each refers to the other: freed at once instead of by the collector
+        if exchange.operation == WEBSOCKET and self._token is not None:
+            instruments.connections -= 1
+        instruments.requests[self._method] -= 1
+        instruments.ended(exchange, self._method, status)
+        if self._span is not None:
+            self._end_span(self._span, status)
+        if self._token is not None:
+            otel_context.detach(self._token)
+
+    def _end_span(self, span: Span, status: int) -> None:
+        exchange = self._exchange
+        if span.is_recording():
+            span.set_attributes(outcome(exchange, status))
+            failure = exchange.failure
+            if failure is not None:
+                namespace = WS_NAMESPACE if exchange.close_code else HTTP_NAMESPACE
+                tag_error(span, namespace, exchange.error, failure.code, failure.message)
+                if failure.status >= 500:
+                    mark_failed(span, exchange.error, failure.code)
+            elif exchange.error_code:
+                span.set_attribute(ERROR_TYPE, type_of(exchange.error, exchange.error_code))
+                if exchange.error_code != ErrorCode.CANCELLED.value:  # the connection ended, nothing failed
+                    mark_failed(span, exchange.error, exchange.error_code)
+        span.end()
+
+
+class ActionSpan:
+    """One action under way, in the task that serves it."""
+
+    __slots__ = ("_instruments", "_operation", "_span", "_started", "_token")
+
+    def __init__(
+        self, observer: TelemetryObserver, operation: str, invocation_id: str, session_id: str
+    ) -> None:
+        self._instruments = observer.instruments
+        self._operation = operation
+        self._started = time.perf_counter()
+        ids = {INVOCATION_ID_BAGGAGE: invocation_id, SESSION_ID_BAGGAGE: session_id}
+        context = with_baggage(ids, otel_context.get_current())
+        self._span: Span | None = None
+        if observer.tracer is not None:
+            agent = observer.agent
+            attributes = agent.of_action(operation, invocation_id, session_id)
+            self._span = observer.tracer.start_span(
+                agent.span_name(operation), context, attributes=attributes
+            )
+            context = trace.set_span_in_context(self._span, context)
+        self._token = otel_context.attach(context)
+
+    def end(self, error: BaseException | None = None, code: str = "") -> None:
+        """Record how the action ended."""
+        failure = classify(error) if error is not None else None
+        source = failure.source.value if failure else ""
+        self._instruments.acted(self._operation, time.perf_counter() - self._started, code, source)
+        span = self._span
+        if span is not None:
+            if code and span.is_recording():
+                tag_error(span, WS_NAMESPACE, error, code, failure.message if failure else "")
+                if failure and failure.status >= 500:
+                    mark_failed(span, error, code)
+            span.end()
+        otel_context.detach(self._token)
+
+
+def tag_error(span: Span, namespace: str, error: BaseException | None, code: str, message: str) -> None:
+    """Say on *span* what the caller was told."""
+    span.set_attribute(ERROR_TYPE, type_of(error, code))
+    span.set_attribute(namespace + ".error.code", code)
+    if message:
+        span.set_attribute(namespace + ".error.message", message)
+
+
+def mark_failed(span: Span, error: BaseException | None, code: str) -> None:
+    """Mark *span* as failed, with the exception that only the operator sees."""
+    span.set_status(Status(StatusCode.ERROR, code))
+    if error is not None:
+        span.record_exception(error)

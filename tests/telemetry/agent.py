@@ -1,0 +1,164 @@
+"""The agent that the telemetry tests run as a process: it makes spans and log records of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from agentserver import (
+    ActionContext,
+    AgentHostBuilder,
+    BadRequestError,
+    InvocationActionHandler,
+    InvocationContext,
+    InvocationHandler,
+    InvocationsServer,
+    InvocationWebSocketHandler,
+    client_session,
+)
+
+logger = logging.getLogger("agent")
+
+
+class ObservedHandler(InvocationHandler):
+    """Does what the request's body says: the name of a method, and an argument for it."""
+
+    async def handle(self, request: web.Request, context: InvocationContext) -> Any:
+        word, _, argument = (await request.text()).partition(" ")
+        result = getattr(self, word)
+        return await (result(argument) if argument else result())
+
+    async def get(self, invocation_id: str, request: web.Request, context: InvocationContext) -> Any:
+        return "got"
+
+    async def cancel(self, invocation_id: str, request: web.Request, context: InvocationContext) -> Any:
+        return "cancelled"
+
+    async def plain(self) -> Any:
+        return "plain"
+
+    async def child(self) -> Any:
+        from opentelemetry import baggage, trace
+
+        with trace.get_tracer("agent").start_as_current_span("thinking"):
+            await asyncio.create_task(self._in_a_task())
+            logger.info("thought %s", "hard", extra={"steps": 3, "model": "none"})
+        return dict(baggage.get_all())
+
+    async def _in_a_task(self) -> None:
+        from opentelemetry import trace
+
+        with trace.get_tracer("agent").start_as_current_span("in a task"):
+            await asyncio.sleep(0)
+
+    async def stream(self) -> Any:
+        return self._words()
+
+    async def _words(self) -> AsyncIterator[str]:
+        from opentelemetry import trace
+
+        yield "first "
+        with trace.get_tracer("agent").start_as_current_span("between words"):
+            await asyncio.sleep(0.05)
+        yield "last"
+
+    async def cut(self) -> Any:
+        return self._broken()
+
+    async def _broken(self) -> AsyncIterator[str]:
+        yield "first"
+        raise RuntimeError("broke in the middle")
+
+    async def fail(self) -> Any:
+        raise ValueError("the model said no")
+
+    async def refuse(self) -> Any:
+        raise BadRequestError("ask better")
+
+    async def call(self, url: str) -> Any:
+        headers = {"x-agent-user-id": "u-1"}
+        async with client_session() as session, session.get(url, headers=headers) as response:
+            return await response.json()
+
+    async def modules(self) -> Any:
+        return sorted(name for name in sys.modules if name.startswith(("opentelemetry", "grpc", "google")))
+
+
+class TalkingHandler(InvocationWebSocketHandler):
+    """Echoes; ``raise`` raises."""
+
+    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        from opentelemetry import trace
+
+        async for message in websocket:
+            if message.data == "raise":
+                raise ValueError("no")
+            with trace.get_tracer("agent").start_as_current_span("talking"):
+                await websocket.send_str(message.data)
+
+
+class ActingHandler(InvocationActionHandler):
+    """Streams, with a span of its own."""
+
+    async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> AsyncIterator[Any]:
+        from opentelemetry import trace
+
+        with trace.get_tracer("agent").start_as_current_span("acting"):
+            logger.info("acting")
+            yield {"number": 1}
+        if payload.get("fail"):
+            raise ValueError("no")
+
+
+class Breaking:
+    """A span processor that raises wherever it can."""
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        raise RuntimeError("broken on start")
+
+    def _on_ending(self, span: Any) -> None:
+        raise RuntimeError("broken on ending")
+
+    def on_end(self, span: Any) -> None:
+        raise RuntimeError("broken on end")
+
+    def shutdown(self) -> None:
+        raise RuntimeError("broken at shutdown")
+
+    def force_flush(self, timeout_millis: int = 0) -> bool:
+        raise RuntimeError("broken at flush")
+
+
+def _set_provider() -> None:
+    """What an agent does that exports by itself: print each span's name, parent and attributes."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(
+        SimpleSpanProcessor(ConsoleSpanExporter(formatter=lambda s: f"{s.to_json(None)}\n"))
+    )
+    trace.set_tracer_provider(provider)
+
+
+def configure(builder: AgentHostBuilder) -> None:
+    word = os.environ.get("AGENT", "")
+    if word == "without framework spans":
+        builder.configure_tracing(framework_spans=False)
+    elif word == "broken processor":
+        breaking: Any = Breaking()
+        builder.configure_tracing(lambda provider: provider.add_span_processor(breaking))
+    elif word == "own provider":
+        _set_provider()
+
+
+if __name__ == "__main__":
+    handlers = {"websocket": TalkingHandler, "actions": ActingHandler}
+    InvocationsServer.run(handlers.get(os.environ.get("AGENT", ""), ObservedHandler), configure=configure)
