@@ -84,7 +84,6 @@ class ActionConnection:
 
     async def run(self) -> None:
         """Serve until the connection ends; then every invocation has been cancelled and has ended."""
-        self._writing = asyncio.create_task(self._writer.run())
         if self._handler.ping_interval:
             self._pinging = self._spawn(self._ping(self._handler.ping_interval))
         try:
@@ -92,7 +91,6 @@ class ActionConnection:
                 async for message in self._websocket:
                     await self._take(message)
         finally:
-            self._writer.close()
             await self._stop()
 
     async def _take(self, message: WSMessage) -> None:

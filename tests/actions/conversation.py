@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import web
 from websockets.asyncio.client import ClientConnection, connect
 
-from agentserver import InvocationContext, InvocationWebSocketHandler
+from agentserver.invocations._activation import HandlerSource
+from agentserver.testing import on_socket
 from tests.servers import DEADLINE
 
 Frame = dict[str, Any]
@@ -82,25 +82,11 @@ async def conversing(url: str, path: str = "/invocations_ws", **options: Any) ->
 
 @asynccontextmanager
 async def talking_to(
-    handler: type[InvocationWebSocketHandler], path: str = "/invocations_ws"
+    handler: HandlerSource, path: str = "/invocations_ws", **environment: str
 ) -> AsyncGenerator[Conversation]:
-    """A conversation with a server that opens the connection and leaves the rest to *handler*."""
-
-    async def endpoint(request: web.Request) -> web.StreamResponse:
-        websocket = web.WebSocketResponse(max_msg_size=16 * 1024 * 1024 + 1)
-        await websocket.prepare(request)
-        context = InvocationContext(invocation_id="connection", session_id="s-0", query=request.query)
-        await handler().handle_websocket(websocket, context)
-        return websocket
-
-    app = web.Application()
-    app.router.add_get(path, endpoint)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0]
-    try:
-        async with conversing(f"http://{host}:{port}", path) as conversation:
-            yield conversation
-    finally:
-        await runner.cleanup()
+    """A conversation with a host that serves *handler*."""
+    async with (
+        on_socket(handler, environment=environment) as agent,
+        conversing(agent.url, path) as conversation,
+    ):
+        yield conversation

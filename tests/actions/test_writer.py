@@ -1,4 +1,4 @@
-"""The writer of a connection alone: who may put a frame when the reader is slow."""
+"""The writer of a connection alone: who may send when the reader is slow, and when it is not."""
 
 from __future__ import annotations
 
@@ -8,24 +8,17 @@ import pytest
 
 from agentserver.actions._writer import ConnectionEndedError, FrameWriter
 
-FULL = b"x" * 16 * 1024
-
 
 class Reader:
     """Takes a frame whenever the test says so."""
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
-        self.may_take = asyncio.Semaphore(0)
+        self.may_go_on = asyncio.Semaphore(0)
 
     async def send(self, frame: bytes) -> None:
-        await self.may_take.acquire()
         self.taken.append(frame)
-
-    async def until(self, count: int) -> list[bytes]:
-        while len(self.taken) < count:
-            await asyncio.sleep(0)
-        return self.taken[1:]
+        await self.may_go_on.acquire()
 
 
 async def settle() -> None:
@@ -33,50 +26,58 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_those_who_wait_go_on_in_the_order_of_their_coming() -> None:
+async def test_while_the_reader_is_slow_each_gets_on_by_a_frame_in_its_turn() -> None:
     reader = Reader()
     writer = FrameWriter(reader.send)
-    writing = asyncio.create_task(writer.run())
-    await writer.put(FULL)
+
+    async def stream(name: bytes) -> None:
+        for _ in range(3):
+            await writer.put(name)
+
+    streams = [asyncio.create_task(stream(name)) for name in (b"a", b"b", b"c")]
+    for count in range(1, 10):
+        await settle()
+        assert len(reader.taken) == count
+        reader.may_go_on.release()
+    await asyncio.gather(*streams)
+    assert reader.taken == [b"a", b"b", b"c"] * 3
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_one_who_is_cancelled_while_it_waits_leaves_the_line_to_the_others(which: int) -> None:
+    reader = Reader()
+    writer = FrameWriter(reader.send)
     waiting = [asyncio.create_task(writer.put(name)) for name in (b"a", b"b", b"c")]
     await settle()
-    assert not any(task.done() for task in waiting)
-    for _ in range(4):
-        reader.may_take.release()
-    assert await reader.until(4) == [b"a", b"b", b"c"]
-    writer.close()
-    await writing
-
-
-async def test_one_who_is_cancelled_just_when_its_turn_has_come_lets_the_next_on() -> None:
-    reader = Reader()
-    writer = FrameWriter(reader.send)
-    writing = asyncio.create_task(writer.run())
-    await writer.put(FULL)
-    first, second = (asyncio.create_task(writer.put(name)) for name in (b"a", b"b"))
-    await settle()
-    writer._let_on()
-    first.cancel()
-    await second
-    assert first.cancelled()
+    waiting[which].cancel()
     for _ in range(2):
-        reader.may_take.release()
-    assert await reader.until(2) == [b"b"]
-    writer.close()
-    await writing
+        reader.may_go_on.release()
+    await asyncio.wait(waiting)
+    assert [task.cancelled() for task in waiting].index(True) == which
+    assert reader.taken == ([b"a", b"b", b"c"] if which == 0 else [b"a", b"c"])
 
 
-async def test_when_the_connection_ends_everyone_is_told() -> None:
+async def test_one_who_never_waits_lets_the_others_on() -> None:
+    sent: list[bytes] = []
+
+    async def send(frame: bytes) -> None:
+        sent.append(frame[:1])
+
+    async def stream(name: bytes) -> None:
+        for _ in range(100):
+            await writer.put(name * 1000)
+
+    writer = FrameWriter(send)
+    await asyncio.gather(*(stream(name) for name in (b"a", b"b")))
+    assert sent[:34] == [b"a"] * 17 + [b"b"] * 17
+
+
+async def test_when_the_connection_has_ended_everyone_is_told() -> None:
     async def gone(_frame: bytes) -> None:
+        await asyncio.sleep(0)
         raise ConnectionResetError
 
     writer = FrameWriter(gone)
-    await writer.put(FULL)
-    waiting = [asyncio.create_task(writer.put(b"a")) for _ in range(3)]
-    await settle()
-    await writer.run()
-    for task in waiting:
+    for task in [asyncio.create_task(writer.put(b"a")) for _ in range(3)]:
         with pytest.raises(ConnectionEndedError):
             await task
-    with pytest.raises(ConnectionEndedError):
-        await writer.put(b"late")
