@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -44,7 +44,7 @@ class Echo(InvocationHandler):
 
 
 @contextmanager
-def logged(formatter: logging.Formatter) -> Iterator[io.StringIO]:
+def logged(formatter: logging.Formatter) -> Generator[io.StringIO, None, None]:
     """What the log says meanwhile, as a process would write it."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
