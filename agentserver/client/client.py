@@ -21,8 +21,8 @@ from agentserver.client.errors import ClientError
 from agentserver.client.headers import prefixed
 from agentserver.client.polling import poll
 from agentserver.client.retry import Retry, Timeouts
-from agentserver.client.transport import Call, Socket, Transport
-from agentserver.client.websocket import Connection
+from agentserver.client.transport import Call, Transport
+from agentserver.client.websocket import Connection, opener
 from agentserver.wire import INVOCATION_ID_HEADER
 
 __all__ = ["InvocationsClient"]
@@ -323,17 +323,21 @@ class InvocationsClient:
             ResponseError: On entering, if the server refuses: 404 when it serves no WebSocket.
             UnreachableError: On entering, if there is no server.
         """
-        return self._connection(
+        open_socket = opener(
+            self._transport,
             query=query,
             headers=headers,
             heartbeat=heartbeat,
             max_message_size=max_message_size,
-            reconnect=reconnect,
-            on_reconnect=on_reconnect,
         )
+        return Connection(open_socket, self._resumable_session(reconnect), reconnect, on_reconnect)
 
     def actions(
-        self, *, heartbeat: float | None = 30.0, max_message_size: int = 16 * 1024 * 1024
+        self,
+        *,
+        heartbeat: float | None = 30.0,
+        max_message_size: int = 16 * 1024 * 1024,
+        reconnect: Retry | None = None,
     ) -> ActionsConnection:
         """A connection that speaks the action protocol: many invocations at once, streams among them.
 
@@ -345,37 +349,26 @@ class InvocationsClient:
         Args:
             heartbeat: As for :meth:`connect`.
             max_message_size: As for :meth:`connect`.
+            reconnect: When the connection breaks, what is under way on it fails, for it may have run, and the
+                next call connects again with backoff and resumes the session. None: it stays broken.
 
         Raises:
             ResponseError: On entering, if the server refuses: 404 when it does not speak actions.
             UnreachableError: On entering, if there is no server.
         """
-        connection = self._connection(actions=True, heartbeat=heartbeat, max_message_size=max_message_size)
-        return ActionsConnection(connection, self.session_id, self._transport.timeouts.answer)
+        open_socket = opener(
+            self._transport, actions=True, heartbeat=heartbeat, max_message_size=max_message_size
+        )
+        return ActionsConnection(
+            lambda session_id: Connection(open_socket, session_id),
+            self._resumable_session(reconnect),
+            self._transport.timeouts.answer,
+            reconnect,
+        )
 
-    def _connection(
-        self,
-        *,
-        heartbeat: float | None,
-        max_message_size: int,
-        actions: bool = False,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        reconnect: Retry | None = None,
-        on_reconnect: Callable[[Connection], Awaitable[None]] | None = None,
-    ) -> Connection:
-        async def open_socket(session_id: str | None) -> Socket:
-            url = self._transport.endpoint.connect(session_id, actions=actions).update_query(query or {})
-            call = Call("GET", url, session_id=session_id, headers=headers or {})
-            return await self._transport.websocket(
-                call, heartbeat=heartbeat, max_message_size=max_message_size
-            )
-
-        session_id = self.session_id
-        if session_id is None and reconnect is not None:
-            # Not every server says on the 101 which session it made, and only a known one can be resumed.
-            session_id = str(uuid.uuid4())
-        return Connection(open_socket, session_id, reconnect, on_reconnect)
+    def _resumable_session(self, reconnect: Retry | None) -> str | None:
+        # Not every server says on the 101 which session it made, and only a known one can be resumed.
+        return str(uuid.uuid4()) if self.session_id is None and reconnect is not None else self.session_id
 
     def _invocation(
         self,

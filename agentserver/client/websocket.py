@@ -6,29 +6,20 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, cast
 
 import aiohttp
 from typing_extensions import Self
 
-from agentserver.client.errors import (
-    ClientError,
-    ConnectionClosedError,
-    DeadlineError,
-    LostConnectionError,
-    ResponseError,
-    UnreachableError,
-)
+from agentserver.client.errors import ConnectionClosedError, DeadlineError
+from agentserver.client.resumption import Resumption, is_resumable
 from agentserver.client.retry import Retry
-from agentserver.client.transport import Socket
+from agentserver.client.transport import Call, Socket, Transport
 from agentserver.wire import SESSION_ID_HEADER, CloseCode
 
-__all__ = ["Connection"]
-
-_RESUMABLE = frozenset({CloseCode.GOING_AWAY, CloseCode.ABNORMAL, 1012, 1013})
-"""Closes after which a new connection helps: the server went away, broke, restarts, or asks to come again."""
+__all__ = ["Connection", "opener"]
 
 _NEVER_SENT = frozenset({1004, 1005, 1006, 1015})
 """Codes that stand for the lack of one, or for nothing yet."""
@@ -46,19 +37,17 @@ class Connection:
         self,
         opener: Opener,
         session_id: str | None,
-        reconnect: Retry | None,
-        on_reconnect: Callable[[Connection], Awaitable[None]] | None,
+        reconnect: Retry | None = None,
+        on_reconnect: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
         self._opener = opener
-        self._reconnect = reconnect
+        self._resumption = None if reconnect is None else Resumption(reconnect)
         self._on_reconnect = on_reconnect
         self._socket: Socket | None = None
         self._opening = asyncio.Lock()
         self._resuming: asyncio.Task[Any] | None = None
         self._pings: dict[bytes, asyncio.Future[float]] = {}
         self._receiving: asyncio.Task[str | bytes] | None = None
-        self._attempts = 0
-        self._opened_at = 0.0
         self._closed_by_us = False
         self._close_done = asyncio.Event()
         self.session_id = session_id
@@ -183,7 +172,8 @@ class Connection:
             socket = await self._usable()
             message = cast("aiohttp.WSMessage", await socket.receive())
             if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
-                self._attempts = 0
+                if self._resumption is not None:
+                    self._resumption.alive()
                 return message.data  # type: ignore[no-any-return]  # str or bytes, as the type just said
             await self._control(socket, message)
 
@@ -213,51 +203,24 @@ class Connection:
             await self._close_done.wait()
             raise self._closed()
         while self._socket is None or self._socket.closed:
-            retry = self._reconnect
+            resumption = self._resumption
             # A callback of the resumption that finds the new socket broken too must not wait for itself.
-            if retry is None or not self._resumable() or self._resuming is asyncio.current_task():
+            if resumption is None or not self._resumable() or self._resuming is asyncio.current_task():
                 raise self._closed()
             async with self._opening:
                 if self._socket is not None and self._socket.closed and self._resumable():
-                    await self._resume(retry)
+                    await self._resume(resumption)
         return self._socket
 
     def _resumable(self) -> bool:
-        return self.close_code is None or self.close_code in _RESUMABLE
+        return self.close_code is None or is_resumable(self.close_code)
 
-    async def _resume(self, retry: Retry) -> None:
-        if time.monotonic() - self._opened_at > retry.max_delay:
-            self._attempts = 0
+    async def _resume(self, resumption: Resumption) -> None:
         self._resuming = asyncio.current_task()
         try:
-            await self._attempt(retry)
-        except BaseException:
-            self._attempts = 0
-            raise
+            await resumption.connect(self._open_again, self._closed())
         finally:
             self._resuming = None
-
-    async def _attempt(self, retry: Retry) -> None:
-        """Connect again, at most as often as *retry* says since the last message came."""
-        asked: float | None = None
-        while self._attempts < retry.attempts:
-            self._attempts += 1
-            await asyncio.sleep(retry.delay(self._attempts, asked))
-            try:
-                return await self._open_again()
-            except ClientError as error:
-                asked = error.retry_after if isinstance(error, ResponseError) else None
-                too_late = asked is not None and asked > retry.max_delay
-                if self._attempts == retry.attempts or too_late or not self._may_pass(error):
-                    raise
-        raise self._closed()
-
-    def _may_pass(self, error: ClientError) -> bool:
-        if isinstance(error, ResponseError):  # after a 401 the next attempt has a new token
-            return error.temporary or error.status in {401, 408} or error.status >= 500
-        if isinstance(error, ConnectionClosedError):
-            return self._resumable()
-        return isinstance(error, (UnreachableError, LostConnectionError, DeadlineError))
 
     async def _open_again(self) -> None:
         socket = await self._open()
@@ -270,7 +233,8 @@ class Connection:
     async def _open(self) -> Socket:
         socket = self._socket = await self._opener(self.session_id)
         self.close_code, self.close_reason = None, ""
-        self._opened_at = time.monotonic()
+        if self._resumption is not None:
+            self._resumption.opened()
         # aiohttp shows the headers of the 101 nowhere else.
         response = socket._response
         self.session_id = response.headers.get(SESSION_ID_HEADER, self.session_id)
@@ -281,6 +245,25 @@ class Connection:
         return ConnectionClosedError(
             code or CloseCode.ABNORMAL, self.close_reason, session_id=self.session_id
         )
+
+
+def opener(
+    transport: Transport,
+    *,
+    heartbeat: float | None,
+    max_message_size: int,
+    actions: bool = False,
+    query: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Opener:
+    """What opens the socket of a `Connection`, once for each session id it is called with."""
+
+    async def open_socket(session_id: str | None) -> Socket:
+        url = transport.endpoint.connect(session_id, actions=actions).update_query(query or {})
+        call = Call("GET", url, session_id=session_id, headers=headers or {})
+        return await transport.websocket(call, heartbeat=heartbeat, max_message_size=max_message_size)
+
+    return open_socket
 
 
 def _fitting(reason: str) -> bytes:

@@ -1,0 +1,185 @@
+"""One WebSocket that speaks actions: what is under way on it, from its opening to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from agentserver.actions._client_protocol import Answer, ClientEvent, ClientProtocol, Notice, Progress
+from agentserver.actions._codec import encode_action
+from agentserver.actions._protocol import OrderError
+from agentserver.actions.frames import (
+    CancelInvocation,
+    ClientFrame,
+    ErrorFrame,
+    FrameError,
+    GetInvocation,
+    InvocationFrame,
+    Invoke,
+    Pong,
+)
+from agentserver.client.errors import ActionError, ClientError, ConnectionClosedError, DeadlineError
+from agentserver.client.websocket import Connection
+from agentserver.wire import CloseCode
+
+__all__ = ["Line", "Listener", "action_error"]
+
+_logger = logging.getLogger("agentserver.client")
+
+
+class Listener(Protocol):
+    """Takes what the server says about one invocation."""
+
+    invocation_id: str
+
+    def put(self, frame: InvocationFrame | ClientError) -> bool:
+        """Take *frame*; False when that was the last it can take."""
+        ...
+
+
+class Line:
+    """Sends actions and hands out their answers until the connection ends; nothing outlives it.
+
+    Args:
+        connection: The WebSocket, open.
+        on_message: Called for each message that comes.
+    """
+
+    def __init__(self, connection: Connection, on_message: Callable[[], None]) -> None:
+        self._connection = connection
+        self._on_message = on_message
+        self._protocol = ClientProtocol()
+        self._listeners: dict[str, Listener] = {}
+        self._queries: dict[int, asyncio.Future[Any]] = {}
+        self._reader = asyncio.create_task(self._read())
+        self.over: ClientError | None = None
+
+    async def close(self) -> None:
+        """Close the connection; what is under way fails."""
+        await self._connection.close()
+        await self._reader
+
+    async def ended(self) -> ClientError:
+        """Wait for the end of the connection, and say how it came."""
+        await asyncio.wait({self._reader})
+        return self.over or self._closed(CloseCode.ABNORMAL)
+
+    async def start(self, listener: Listener, frame: Invoke) -> None:
+        """Send an invocation, whose frames go to *listener*."""
+        try:
+            text = encode_action(frame).decode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"the payload cannot be sent as JSON: {error}") from None
+        self._protocol.invoke(frame.payload, invocation_id=frame.invocation_id, session_id=frame.session_id)
+        self._listeners[listener.invocation_id] = listener
+        await self._send_text(text)
+
+    async def leave(self, listener: Listener) -> None:
+        """Forget *listener*, and cancel its invocation if it has not ended, without awaiting the answer."""
+        if self._listeners.pop(listener.invocation_id, None) is None or self.over is not None:
+            return
+        try:
+            await self._send(self._protocol.cancel(listener.invocation_id))
+        except ConnectionClosedError:
+            return
+
+    async def get(self, invocation_id: str, timeout: float) -> Any:
+        """Ask for the state of an invocation."""
+        return await self._ask(self._protocol.get(invocation_id), timeout)
+
+    async def cancel(self, invocation_id: str, timeout: float) -> Any:
+        """Cancel an invocation."""
+        return await self._ask(self._protocol.cancel(invocation_id), timeout)
+
+    async def ping(self, timeout: float) -> float:
+        """Send a Ping frame and return the seconds until its Pong."""
+        return await self._connection.ping(timeout)
+
+    async def _ask(self, query: GetInvocation | CancelInvocation, timeout: float) -> Any:
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queries[id(query)] = waiter
+        try:
+            await self._send(query)
+            return await asyncio.wait_for(waiter, timeout)
+        except asyncio.TimeoutError:
+            raise DeadlineError(
+                "the agent did not answer within the time-out", invocation_id=query.invocation_id
+            ) from None
+        finally:
+            del self._queries[id(query)]
+
+    async def _send(self, frame: ClientFrame) -> None:
+        await self._send_text(encode_action(frame).decode())
+
+    async def _send_text(self, text: str) -> None:
+        if self.over is not None:
+            raise self.over
+        await self._connection.send(text)
+
+    async def _read(self) -> None:
+        try:
+            async for message in self._connection:
+                self._on_message()
+                text = message if isinstance(message, str) else message.decode()
+                await self._take(self._protocol.receive(text))
+            over: ClientError = self._closed(self._connection.close_code or CloseCode.NORMAL)
+        except (FrameError, OrderError, UnicodeDecodeError) as error:
+            over = self._closed(CloseCode.PROTOCOL_ERROR, f"the server broke the protocol: {error}")
+            await self._connection.close(CloseCode.PROTOCOL_ERROR, str(error))
+        except ClientError as error:
+            over = error
+        self._end(over)
+
+    async def _take(self, event: ClientEvent | None) -> None:
+        if isinstance(event, Progress):
+            await self._progress(event)
+        elif isinstance(event, Answer):
+            self._answer(event)
+        elif isinstance(event, Notice):
+            _logger.warning(
+                "The server could not read a frame: %s: %s", event.frame.code, event.frame.message
+            )
+        elif event is not None and isinstance(event.frame, Pong):
+            await self._send(event.frame)
+
+    async def _progress(self, event: Progress) -> None:
+        invocation_id = event.frame.invocation_id or ""
+        listener = self._listeners.get(invocation_id)
+        if listener is None:
+            return
+        if event.last:
+            del self._listeners[invocation_id]
+        if not listener.put(event.frame):
+            await self.leave(listener)
+
+    def _answer(self, event: Answer) -> None:
+        waiter = self._queries.get(id(event.query))
+        if waiter is None or waiter.done():
+            return
+        if isinstance(event.frame, ErrorFrame):
+            waiter.set_exception(action_error(event.frame))
+        else:
+            waiter.set_result(event.frame.payload)
+
+    def _end(self, over: ClientError) -> None:
+        self.over = over
+        for listener in self._listeners.values():
+            listener.put(over)
+        self._listeners.clear()
+        for waiter in self._queries.values():
+            if not waiter.done():
+                waiter.set_exception(over)
+
+    def _closed(self, code: int, reason: str = "") -> ConnectionClosedError:
+        return ConnectionClosedError(
+            code, reason or self._connection.close_reason, session_id=self._connection.session_id
+        )
+
+
+def action_error(frame: ErrorFrame) -> ActionError:
+    """The error that *frame* says."""
+    return ActionError(
+        frame.code, frame.message, invocation_id=frame.invocation_id, session_id=frame.session_id
+    )
