@@ -5,7 +5,7 @@ PYTHONS ?= 3.10 3.13
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test style types bench bench-quick check lock hardening clean
+.PHONY: run test test-templates style types bench bench-quick check lock hardening clean
 
 run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088
 	$(BIN)/python samples/01_getting_started/main.py
@@ -16,6 +16,9 @@ test: $(VENV)/.test  ## set up and run lint, types and every test
 	$(BIN)/mypy && for sample in samples/*/; do $(BIN)/mypy $$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+test-templates: $(VENV)/.test  ## some minutes: what 'agentserver new' makes, with nothing but our wheel and PyPI
+	$(BIN)/python -m pytest --timeout 900 tests/templates/check_templates.py $(ARGS)
 
 style: $(VENV)/.test  ## format and mend what a tool can mend
 	$(BIN)/ruff format .

@@ -1,0 +1,194 @@
+"""What ``new`` makes: it passes its own tests, type-checks, starts and answers.
+
+`make test-templates` does the same with nothing but the wheel and PyPI; here it is quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentserver.cli.new import KINDS
+from agentserver.testing import run_server
+from tests.cli.process import clean_environment, cli
+from tests.servers import ROOT
+
+FLAGS = {"basic": [], **{kind: [f"--{kind}"] for kind in KINDS if kind != "basic"}}
+FILES = {
+    ".dockerignore",
+    ".gitignore",
+    "Dockerfile",
+    "README.md",
+    "agent.manifest.yaml",
+    "agent.yaml",
+    "pyproject.toml",
+}
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A project of each kind, made once."""
+
+    async def make() -> None:
+        for kind, flags in FLAGS.items():
+            done = await cli("new", f"{kind}-agent", *flags, "--json", cwd=place)
+            assert (done.code, done.err) == (0, "")
+            assert set(json.loads(done.out)) == FILES | {
+                f"{kind}_agent/__init__.py",
+                f"{kind}_agent/__main__.py",
+                f"{kind}_agent/handler.py",
+                f"tests/test_{kind}_agent.py",
+            }
+
+    place = tmp_path_factory.mktemp("projects")
+    asyncio.run(make())
+    return {kind: place / f"{kind}-agent" for kind in FLAGS}
+
+
+def places(projects: dict[str, Path]) -> list[str]:
+    return [str(project) for project in projects.values()]
+
+
+async def tool(*arguments: str, cwd: Path, paths: list[Path] | None = None) -> tuple[int, str]:
+    """Run a tool of this environment in *cwd*."""
+    search = {"PYTHONPATH": str(ROOT), "MYPYPATH": ":".join(map(str, paths or []))}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *arguments,
+        cwd=cwd,
+        env=clean_environment(search),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 50)
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+async def test_every_project_passes_its_own_tests(projects: dict[str, Path]) -> None:
+    # One process for all: they have the same settings but for where they are.
+    settings = [
+        "-c",
+        str(projects["basic"] / "pyproject.toml"),
+        "-o",
+        "pythonpath=" + " ".join(places(projects)),
+    ]
+    tests = [f"{place}/tests" for place in places(projects)]
+    code, output = await tool("pytest", "-q", "-p", "no:cacheprovider", *settings, *tests, cwd=ROOT)
+    assert code == 0, output
+    assert "7 passed" in output
+
+
+async def test_every_project_type_checks(projects: dict[str, Path]) -> None:
+    files = [str(path) for project in projects.values() for path in sorted(project.rglob("*.py"))]
+    paths = [ROOT, *projects.values()]
+    code, output = await tool("mypy", "--strict", "--config-file=", *files, cwd=ROOT, paths=paths)
+    assert code == 0, output
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_project_is_tidy(kind: str, projects: dict[str, Path]) -> None:
+    for command in (["check"], ["format", "--check"]):
+        code, output = await tool("ruff", *command, "--isolated", ".", cwd=projects[kind])
+        assert code == 0, output
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_project_starts_and_is_talked_to_as_its_readme_says(
+    kind: str, projects: dict[str, Path]
+) -> None:
+    said = {
+        "basic": ("", "You said: hello"),
+        "streaming": ("", "hello\nthere\ndone: 2\n"),
+        "websocket": ("hello\nstop\n", "You said: hello\n"),
+        "actions": ('{"message": "hi"}\n', '{"word": "hi"}\n'),
+    }
+    readme = (projects[kind] / "README.md").read_text()
+    command = shlex.split(KINDS[kind].talk)[1:]
+    assert KINDS[kind].talk in readme
+    async with run_server("-m", f"{kind}_agent", cwd=projects[kind]) as server:
+        stdin, answer = said[kind]
+        done = await cli(*command, "--url", server.url, stdin=stdin)
+        assert (done.code, done.out, done.err) == (0, answer, "")
+        assert await server.stop() == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_yaml_declares_what_the_handler_serves(kind: str, projects: dict[str, Path]) -> None:
+    for name in ("agent.yaml", "agent.manifest.yaml"):
+        text = (projects[kind] / name).read_text()
+        assert re.findall(r"protocol: (\w+)\n\s+version: 1\.0\.0\n", text) == [KINDS[kind].protocol]
+        assert f"name: {kind}-agent\n" in text
+        assert "kind: hosted\n" in text
+        assert "\t" not in text
+
+
+def test_no_template_names_another_distribution(projects: dict[str, Path]) -> None:
+    for project in projects.values():
+        for path in filter(Path.is_file, project.rglob("*")):
+            for line in path.read_text(errors="replace").splitlines():
+                assert not re.search(r"pip install .*\bagentserver\b(?!-invocations)", line), line
+        assert (
+            'dependencies = ["agentserver-invocations[telemetry]>='
+            in (project / "pyproject.toml").read_text()
+        )
+
+
+def test_the_container_holds_what_the_dockerfile_copies_and_nothing_else(projects: dict[str, Path]) -> None:
+    for kind, project in projects.items():
+        copied = re.findall(r"^COPY (.+) \S+$", (project / "Dockerfile").read_text(), re.MULTILINE)
+        kept = re.findall(r"^!(.+)$", (project / ".dockerignore").read_text(), re.MULTILINE)
+        assert (
+            sorted(" ".join(copied).split())
+            == sorted(kept)
+            == sorted(["README.md", f"{kind}_agent", "pyproject.toml"])
+        )
+        assert all((project / name).exists() for name in kept)
+
+
+async def test_new_says_what_it_made_and_what_comes_next(tmp_path: Path) -> None:
+    done = await cli("new", "deep/My-Agent", cwd=tmp_path)
+    assert done.code == 0
+    assert "deep/My-Agent/my_agent/handler.py\n" in done.out
+    assert done.err == (
+        "Next: cd deep/My-Agent, python -m pip install -e '.[dev]', agentserver dev my_agent.handler\n"
+    )
+    assert "class MyAgentHandler(" in await asyncio.to_thread(
+        (tmp_path / "deep/My-Agent/my_agent/handler.py").read_text
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("1agent", "'1agent' is no name of an agent: give up to 63 letters, digits and hyphens"),
+        ("my agent", "'my agent' is no name of an agent"),
+        ("a" * 64, "is no name of an agent"),
+        ("json", "'json' is the name of another Python module: choose another name"),
+        ("agentserver", "'agentserver' is the name of another Python module"),
+        ("class", "'class' is the name of another Python module"),
+        ("full", "full is there and not empty: choose another name"),
+        ("file", "file cannot be written: Not a directory"),
+    ],
+)
+async def test_a_name_that_cannot_be_used_ends_with_one_sentence(
+    name: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "full" / "x").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    done = await cli("new", name, cwd=tmp_path)
+    assert done.code in {1, 2}
+    assert words in done.sentence
+
+
+async def test_only_one_kind_can_be_chosen(tmp_path: Path) -> None:
+    done = await cli("new", "my-agent", "--actions", "--streaming", cwd=tmp_path)
+    assert done.code == 2
+    assert "not allowed with argument" in done.sentence
