@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage, StreamWriter
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
@@ -21,6 +21,7 @@ from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 from agentserver.core._exchange import Exchange
 from agentserver.core._pipeline import CLIENT_CLOSED_REQUEST, Pipeline
 from agentserver.core._response import head_of, plain_body
+from agentserver.core._writer import HostWriter
 from agentserver.errors import PayloadTooLargeError
 
 if TYPE_CHECKING:
@@ -60,16 +61,6 @@ class HostRequest(web.Request):
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         await super()._prepare_hook(response)
         await self._pipeline.prepare(self, response)
-
-
-class _Writer(StreamWriter):
-    """aiohttp's writer, with a length that says how many announced bytes are still missing at the end."""
-
-    async def write_eof(self, chunk: bytes = b"") -> None:
-        """Write the last *chunk*."""
-        if self.length is not None:
-            self.length -= len(chunk)
-        await super().write_eof(chunk)
 
 
 class HostConnection(RequestHandler):
@@ -173,7 +164,7 @@ class HostConnection(RequestHandler):
             message,
             payload,
             self,
-            _Writer(self, loop),
+            HostWriter(self, loop),
             task,
             loop,
             client_max_size=self._max_body_size,

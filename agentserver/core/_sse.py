@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from agentserver.core._writer import HostWriter
+
+if TYPE_CHECKING:
+    from aiohttp.http_writer import Buffer
+
+_EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 COMMENT: Final = b": keep-alive\n\n"
 
 
@@ -22,7 +28,7 @@ class KeepAlive:
         interval: Seconds of silence after which a comment is sent.
     """
 
-    __slots__ = ("_between_events", "_handle", "_interval", "_last", "_loop", "_request", "_task", "_writer")
+    __slots__ = ("_chunk", "_handle", "_interval", "_last", "_loop", "_request", "_task", "_writer")
 
     def __init__(self, request: web.BaseRequest, response: web.StreamResponse, interval: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -30,7 +36,7 @@ class KeepAlive:
         self._writer = request.writer
         self._interval = interval
         self._last = self._loop.time()
-        self._between_events = True
+        self._chunk: Buffer = b"\n\n"
         self._task: asyncio.Task[None] | None = None
         if response.compression:
             self._handle: asyncio.TimerHandle | None = None
@@ -44,10 +50,14 @@ class KeepAlive:
             self._handle.cancel()
             self._handle = None
 
-    async def sent(self, chunk: bytes) -> None:
+    def note(self, chunk: Buffer) -> None:
         """Take note that *chunk* goes out."""
         self._last = self._loop.time()
-        self._between_events = bytes(chunk[-4:]).endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+        self._chunk = chunk
+
+    async def sent(self, chunk: Buffer) -> None:
+        """As `note`, for a writer of aiohttp's."""
+        self.note(chunk)
 
     def _tick(self) -> None:
         transport = self._request.transport
@@ -58,7 +68,8 @@ class KeepAlive:
         if wait <= 0:
             wait = self._interval
             # A reader that does not keep up is not idle: more bytes would only fill memory.
-            if self._between_events and not self._request.protocol.writing_paused:
+            between_events = bytes(self._chunk)[-4:].endswith(_EVENT_ENDS)
+            if between_events and not self._request.protocol.writing_paused:
                 self._task = self._loop.create_task(self._send())
         self._handle = self._loop.call_later(wait, self._tick)
 
@@ -70,5 +81,8 @@ class KeepAlive:
 
 
 def _watch(writer: AbstractStreamWriter, keepalive: KeepAlive) -> None:
+    if isinstance(writer, HostWriter):
+        writer.note = keepalive.note
+        return
     # aiohttp calls this with every chunk of a body; it has no public way to be set after construction.
     setattr(writer, "_on_chunk_sent", keepalive.sent)  # noqa: B010

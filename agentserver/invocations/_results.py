@@ -82,9 +82,10 @@ async def stream(
             response.force_close()  # without chunks only the end of the connection ends the stream
         await response.prepare(request)
         if request.method != hdrs.METH_HEAD:
-            await response.write(chunk)
+            write = request.writer.write  # what response.write() calls once it has looked whether it may
+            await write(chunk)
             async for item in items:
-                await response.write(_chunk(item))
+                await write(item.encode() if type(item) is ServerSentEvent else _chunk(item))
         await response.write_eof()
     finally:
         if isinstance(items, AsyncGenerator):

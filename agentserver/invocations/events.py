@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class ServerSentEvent:
     """One event of a ``text/event-stream``; a handler yields it.
 
@@ -24,7 +24,21 @@ class ServerSentEvent:
     id: str | None = None
     retry: int | None = None
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        data: str,
+        event: str | None = None,
+        id: str | None = None,  # noqa: A002 - the field's name in the standard
+        retry: int | None = None,
+    ) -> None:
+        # A model's every token may become an event: the generated constructor costs four times as much.
+        fields = self.__dict__
+        fields["data"] = data
+        if event is not None or id is not None or retry is not None:
+            fields.update(event=event, id=id, retry=retry)
+            self._check()
+
+    def _check(self) -> None:
         for name in ("event", "id"):
             value = getattr(self, name)
             if value is not None and any(c in value for c in "\r\n\0"):
