@@ -30,7 +30,7 @@ def blocks(document: str, section: str = "") -> Iterator[Block]:
         text = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
         assert text, f"{document} has no section {section!r}"
     found = list(_BLOCK.finditer(text))
-    for match, following in zip(found, [*found[1:], None], strict=True):
+    for match, following in zip(found, [*found, None][1:], strict=True):
         if match["language"] == "text":
             continue
         named = _NAME.match(match["text"])

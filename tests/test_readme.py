@@ -1,0 +1,120 @@
+"""Every program of the README runs as it stands, every command under it prints what the README says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from agentserver import AgentHostOptions, wire
+from tests.documents import Block, blocks
+from tests.servers import ROOT, ServerProcess, running
+
+README = (ROOT / "README.md").read_text()
+# Sections that say how another package is used have tests of their own, beside those of the package.
+ELSEWHERE = {
+    "Client": "tests/client/test_documents.py",
+    "Testing your handler": "tests/testing/test_documents.py",
+}
+SECTIONS = [name for name in re.findall(r"^## (.+)$", README, re.MULTILINE) if name not in ELSEWHERE]
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+def scenes() -> list[tuple[str, Block, list[Block]]]:
+    """Each program with the commands that follow it in its section."""
+    found: list[tuple[str, Block, list[Block]]] = []
+    for section in SECTIONS:
+        for block in blocks("README.md", section):
+            if block.language == "python":
+                found.append((section, block, []))
+            elif not block.text.startswith("make ") and section != "Quick start":
+                found[-1][2].append(block)
+    return found
+
+
+def matches(output: str, expected: str) -> bool:
+    """Whether *output* is as *expected*, where ``…`` is anything, and any lines if it stands alone."""
+    lines = [
+        r"(?:[^\n]*\n)*?" if line == "…" else re.escape(line).replace("…", "[^\n]*") + "\n"
+        for line in expected.strip().splitlines()
+    ]
+    given = "".join(f"{line}\n" for line in output.replace("\r\n", "\n").strip().splitlines())
+    return re.fullmatch("".join(lines), given) is not None
+
+
+async def printed(command: str, server: ServerProcess) -> str:
+    """What *command* prints, with this Python's tools at hand and *server* in place of the usual one."""
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-c",
+        command.replace("localhost:8088", server.url.removeprefix("http://")),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0
+    return output.decode()
+
+
+@needs_curl
+@pytest.mark.parametrize(
+    ("program", "commands"), [scene[1:] for scene in scenes()], ids=[scene[0] for scene in scenes()]
+)
+async def test_a_program_of_the_readme_answers_as_it_says_and_stops_cleanly(
+    program: Block, commands: list[Block], tmp_path: Path
+) -> None:
+    (tmp_path / "main.py").write_text(program.text)
+    async with running(tmp_path / "main.py", cwd=tmp_path) as server:
+        for command in commands:
+            assert command.output is not None, "a command without what it prints"
+            output = await printed(command.text, server)
+            assert matches(output, command.output), output
+        server.terminate()
+        assert await server.exit_code() == 0
+    assert "Traceback" not in "".join(server.log)
+
+
+@needs_curl
+async def test_the_quick_start_is_the_getting_started_sample_and_answers_its_curl_line() -> None:
+    setup, ask, agent = blocks("README.md", "Quick start")
+    sample = ROOT / "samples" / "01_getting_started" / "main.py"
+    assert sample.read_text().endswith(agent.text)
+    targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in setup.text.splitlines():
+        make, target, *_ = line.split()
+        assert (make, target in targets) == ("make", True)
+    assert str(sample.relative_to(ROOT)) in (ROOT / "Makefile").read_text()
+    async with running(sample) as server:
+        output = await printed(ask.text.replace("curl ", "curl -s "), server)
+    assert ask.output is not None
+    assert output.strip() == ask.output.strip()
+
+
+def test_every_section_with_code_is_tested_here_or_beside_its_package() -> None:
+    for section, tests in ELSEWHERE.items():
+        assert f'"{section}"' in (ROOT / tests).read_text()
+    tested = {section for section, _, _ in scenes()}
+    for section in SECTIONS:
+        has_code = any(block.language in ("python", "bash") for block in blocks("README.md", section))
+        assert not has_code or section in tested
+
+
+def test_the_readme_names_every_option_and_every_variable() -> None:
+    for option in fields(AgentHostOptions):
+        assert f"`{option.name}`" in README
+    variables = [value for name, value in vars(wire).items() if name.endswith("_VARIABLE")]
+    assert len(variables) > 10
+    for variable in variables:
+        assert f"`{variable}`" in README
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
