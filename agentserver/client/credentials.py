@@ -108,10 +108,16 @@ class TokenCache:
         except asyncio.TimeoutError:
             raise CredentialError(f"The credential gave no token within {self._timeout:g} s") from None
         except Exception as error:
-            raise CredentialError(f"The credential gave no token: {type(error).__name__}: {error}") from error
+            raise CredentialError(f"The credential gave no token: {self._reason(error)}") from error
         if (isinstance(answer, str) and answer) or isinstance(answer, AccessToken):
             return answer
         raise CredentialError(f"The credential gave a {type(answer).__name__}, but a token is needed")
+
+    def _reason(self, error: Exception) -> str:
+        # azure-identity tells every way it tried on a line of its own; all of it is in the cause.
+        lines = str(error).splitlines()
+        words = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        return f"{words.rstrip('.')}: sign in with 'az login', or give credential=" if self._owned else words
 
 
 async def _call(credential: Credential) -> Any:

@@ -275,6 +275,20 @@ async def test_a_long_reason_is_cut_between_characters(serve: Start) -> None:
     assert reasons == ["ä" * 61]
 
 
+async def test_the_callers_active_span_is_the_parent_of_a_connection(serve: Start) -> None:
+    trace = pytest.importorskip("opentelemetry.sdk.trace")
+    from opentelemetry.trace import use_span
+
+    async def tell(socket: web.WebSocketResponse, request: web.Request) -> None:
+        await socket.send_str(request.headers["traceparent"])
+
+    span = trace.TracerProvider().get_tracer("caller").start_span("caller")
+    async with InvocationsClient(await serve(tell)) as client:
+        with use_span(span):
+            async with client.connect() as connection:
+                assert format(span.get_span_context().trace_id, "032x") in str(await connection.receive(5))
+
+
 async def test_no_server_is_unreachable(unused_tcp_port: int) -> None:
     async with InvocationsClient(f"http://127.0.0.1:{unused_tcp_port}") as client:
         with pytest.raises(UnreachableError):

@@ -273,5 +273,27 @@ async def test_the_default_credential_is_azure_identitys_and_is_closed(
     assert closed == [True]
 
 
+async def test_a_default_credential_that_fails_says_in_one_line_what_to_do(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        async def get_token(self, *scopes: str) -> Token:
+            raise RuntimeError("DefaultAzureCredential failed.\nAttempted:\n\tthis\n\tthat")
+
+        async def close(self) -> None:
+            pass
+
+    identity = types.ModuleType("azure.identity.aio")
+    identity.DefaultAzureCredential = Failing  # type: ignore[attr-defined]  # a module made for this test
+    monkeypatch.setitem(sys.modules, "azure.identity.aio", identity)
+    async with InvocationsClient.hosted(await serve(Platform()), "a") as client:
+        with pytest.raises(CredentialError) as caught:
+            await client.invoke("x")
+    assert str(caught.value) == (
+        "The credential gave no token: RuntimeError: DefaultAzureCredential failed:"
+        " sign in with 'az login', or give credential="
+    )
+
+
 def test_a_token_does_not_show_itself() -> None:
     assert "secret" not in repr(Token("secret", 1.0))

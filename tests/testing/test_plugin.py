@@ -6,12 +6,14 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
 
-from agentserver import FoundryEnvironment
+from agentserver import FoundryEnvironment, map_invocations_server
 from agentserver.testing import CloseEvent, CloseEvents
 from agentserver.testing.plugin import StartAgent, StartServer
 from tests.testing.agents import Echo
@@ -25,6 +27,18 @@ async def test_an_agent_in_process_and_one_on_a_socket_are_fixtures(
     for start in (agent_in_process, agent_on_socket):
         agent = await start(Echo, environment={"FOUNDRY_AGENT_SESSION_ID": "s-1"})
         assert (await agent.client.invoke("x")).json()["session"] == "s-1"
+
+
+async def test_the_fixtures_stand_beside_those_of_pytest_aiohttp(
+    aiohttp_client: Callable[..., Awaitable[TestClient[web.Request, web.Application]]],
+    agent_in_process: StartAgent,
+) -> None:
+    app = web.Application()
+    map_invocations_server(app, Echo, environment=FoundryEnvironment.read({}))
+    theirs = await aiohttp_client(app)
+    ours = await agent_in_process(Echo)
+    async with theirs.post("/invocations", data="x") as response:
+        assert (await response.json())["echo"] == (await ours.client.invoke("x")).json()["echo"] == "x"
 
 
 async def test_a_server_process_is_a_fixture(agent_process: StartServer) -> None:
