@@ -22,7 +22,7 @@ ARROWS = {
     "actions": {"wire", "errors", "core", "invocations"},
     "client": {"wire", "errors", "actions"},
     "conformance": {"wire"},
-    "testing": {"wire", "errors", "core", "invocations", "client"},
+    "testing": {"wire", "errors", "core", "invocations", "actions", "client"},
     "cli": {"wire", "errors", "core", "invocations", "actions", "client", "conformance"},
 }
 # Of actions, the client may use what has no server in it.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentserver.testing.conversation import Close, Conversation
     from agentserver.testing.environment import fake_environment
     from agentserver.testing.process import ServerEndedError, ServerProcess, free_port, run_server
-    from agentserver.testing.requests import make_context, make_request
+    from agentserver.testing.requests import make_action_context, make_context, make_request
     from agentserver.testing.spans import CapturedSpans, capture_spans
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "fake_environment",
     "free_port",
     "in_process",
+    "make_action_context",
     "make_context",
     "make_request",
     "on_socket",
@@ -62,6 +63,7 @@ _HOMES: Final[dict[str, str]] = {
     "ServerProcess": "process",
     "free_port": "process",
     "run_server": "process",
+    "make_action_context": "requests",
     "make_context": "requests",
     "make_request": "requests",
     "CapturedSpans": "spans",

@@ -1,9 +1,9 @@
-"""The two arguments of a handler's method, to call it directly, without any server."""
+"""The arguments of a handler's methods, to call them directly, without any server."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
+from agentserver.actions.context import ActionContext
 from agentserver.client.bodies import encode
 from agentserver.client.headers import prefixed
 from agentserver.core.options import AgentHostOptions
@@ -24,7 +25,7 @@ from agentserver.wire import (
     USER_ISOLATION_KEY_HEADER,
 )
 
-__all__ = ["make_context", "make_request"]
+__all__ = ["make_action_context", "make_context", "make_request"]
 
 
 def make_context(
@@ -65,6 +66,31 @@ def make_context(
         headers={**given, **prefixed(client_headers)},
         query=query,
         shutting_down=shutting_down,
+    )
+
+
+def make_action_context(
+    context: InvocationContext | None = None, *, cancel: Callable[[], Awaitable[bool]] | None = None
+) -> ActionContext:
+    """The context that a method of an `InvocationActionHandler` is given.
+
+    .. code-block:: python
+
+        answer = await MyHandler().invoke({"n": 1}, make_action_context(make_context(session_id="s-1")))
+
+    Args:
+        context: What `make_context` made; None takes one without arguments.
+        cancel: What ``context.cancel()`` does; None says that nothing runs.
+    """
+    given = context or make_context()
+    made = {} if cancel is None else {"cancel": cancel}
+    return ActionContext(
+        invocation_id=given.invocation_id,
+        session_id=given.session_id,
+        headers=given._headers,
+        query=given.query_parameters,
+        shutting_down=given.shutting_down,
+        **made,
     )
 
 

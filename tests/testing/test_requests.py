@@ -6,8 +6,8 @@ import pytest
 from multidict import MultiDict
 
 from agentserver.errors import BadRequestError
-from agentserver.testing import make_context, make_request
-from tests.testing.agents import Counter, Echo
+from agentserver.testing import make_action_context, make_context, make_request
+from tests.testing.agents import Adder, Counter, Echo
 
 
 async def test_a_handler_can_be_called_without_a_server() -> None:
@@ -66,3 +66,17 @@ def test_a_context_has_all_that_a_request_would_bring() -> None:
     assert (context.isolation.user_isolation_key, context.isolation.chat_isolation_key) == ("u", "c")
     assert (context.platform.user_id, context.platform.call_id) == ("id", "call")
     assert not context.shutting_down.is_set()
+
+
+async def test_a_method_of_actions_can_be_called_without_a_server() -> None:
+    context = make_action_context(make_context(session_id="s-1", client_headers={"tenant": "a"}))
+    sums = [total async for total in Adder().invoke({"numbers": [1, 2]}, context)]
+    assert (sums, context.session_id, context.client_headers["x-client-tenant"]) == ([1, 3], "s-1", "a")
+    assert await context.cancel() is False
+
+
+async def test_what_cancel_does_in_a_context_of_actions_can_be_chosen() -> None:
+    async def cancel() -> bool:
+        return True
+
+    assert await make_action_context(cancel=cancel).cancel() is True
