@@ -60,7 +60,7 @@ def build() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"agentserver-invocations {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _connect, _new, _others):
+    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _connect, _new, _doctor, _others):
         add(commands)
     return parser
 

@@ -18,7 +18,19 @@ from tests.cli.process import clean_environment, cli
 from tests.cli.terminal import terminal
 from tests.servers import ROOT, free_port
 
-COMMANDS = ["run", "dev", "invoke", "get", "cancel", "watch", "connect", "new", "conformance", "completion"]
+COMMANDS = [
+    "run",
+    "dev",
+    "invoke",
+    "get",
+    "cancel",
+    "watch",
+    "connect",
+    "new",
+    "doctor",
+    "conformance",
+    "completion",
+]
 
 
 def test_the_distribution_installs_the_command() -> None:

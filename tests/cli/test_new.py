@@ -17,7 +17,7 @@ import pytest
 from agentserver.cli.new import KINDS
 from agentserver.testing import run_server
 from tests.cli.process import clean_environment, cli
-from tests.servers import ROOT
+from tests.servers import ROOT, free_port
 
 FLAGS = {"basic": [], **{kind: [f"--{kind}"] for kind in KINDS if kind != "basic"}}
 FILES = {
@@ -118,6 +118,14 @@ async def test_a_project_starts_and_is_talked_to_as_its_readme_says(
         done = await cli(*command, "--url", server.url, stdin=stdin)
         assert (done.code, done.out, done.err) == (0, answer, "")
         assert await server.stop() == 0
+
+
+async def test_doctor_finds_a_new_project_well(projects: dict[str, Path]) -> None:
+    arguments = ["websocket_agent.handler", "--json"]
+    done = await cli("doctor", *arguments, cwd=projects["websocket"], env={"PORT": str(free_port())})
+    found = {finding["check"]: finding for finding in json.loads(done.out)}
+    assert {finding["status"] for finding in found.values()} == {"ok"}
+    assert found["agent.yaml"]["words"] == "declares invocations_ws"
 
 
 @pytest.mark.parametrize("kind", KINDS)
