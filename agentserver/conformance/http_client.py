@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentserver.conformance.observation import Answer
-from agentserver.conformance.stimulus import body_pieces, describe_body, http_head
+from agentserver.conformance.stimulus import body_pieces, describe_body, header_rows, http_head
 
 TIMEOUT_S = 10.0
 _VOLATILE = {"date", "server", "connection", "keep-alive", "sec-websocket-accept", "upgrade"}
@@ -182,6 +182,8 @@ def ask(connection: Connection, step: Mapping[str, Any]) -> Answer:
             answer = connection.response(str(step["raw_request"]).split(" ", 1)[0])
             return {**answer, "closed": connection.closed_within(2)} if step.get("then_closed") else answer
         connection.socket.sendall(http_head(step, connection.host))
+        if "expect" in {name.lower() for name, _ in header_rows(step)}:
+            return _ask_after_consent(connection, step)
         connection.send(body_pieces(step))
         if "abort_after_ms" in step:
             time.sleep(step["abort_after_ms"] / 1000)
@@ -192,6 +194,15 @@ def ask(connection: Connection, step: Mapping[str, Any]) -> Answer:
         return {"error": "closed without a response"}
     except (OSError, ValueError) as error:
         return {"error": type(error).__name__}
+
+
+def _ask_after_consent(connection: Connection, step: Mapping[str, Any]) -> Answer:
+    """Wait for the interim answer that ``Expect: 100-continue`` asks for, then send the body."""
+    status, headers = connection.read_head()
+    if status != 100:
+        return {"status": status, "headers": header_map(headers)}
+    connection.socket.sendall(b"".join(body_pieces(step)))
+    return {**connection.response(step["method"]), "interim": [status]}
 
 
 def exchange(host: str, port: int, step: Mapping[str, Any]) -> Answer:
