@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -331,6 +332,7 @@ def main() -> None:
         print(f"this reference agent has no handler {shape!r}", file=sys.stderr)
         sys.exit(NOT_SUPPORTED)
     if prefix:
+        logging.basicConfig(level=logging.INFO)
         app = web.Application()
         map_invocations_server(app, handler, prefix=prefix)
         web.run_app(app, port=FoundryEnvironment.read().port, print=None, handler_cancellation=True)

@@ -137,6 +137,11 @@ def _wait_frames(run: _Run, step: Step) -> None:
         time.sleep(0.02)
 
 
+def _elsewhere(run: _Run, step: Step) -> None:
+    """A request on a connection of its own, between the requests of one connection."""
+    _http(run, step["elsewhere"])
+
+
 def _wait_for(run: _Run, step: Step) -> None:
     """Repeat a request until its answer matches; the answer is not part of the results."""
     request = step["wait_for"]
@@ -196,6 +201,7 @@ _KINDS: dict[str, Callable[[_Run, Step], None]] = {
     "pipeline": _pipeline,
     "background": _background,
     "join": _join,
+    "elsewhere": _elsewhere,
     "wait_for": _wait_for,
     "wait_frames": _wait_frames,
     "idle_connections": _idle_connections,

@@ -71,8 +71,12 @@ class WebSocketClient:
             f"GET {step.get('path', WEBSOCKET_ROUTE)} HTTP/1.1",
             *(f"{name}: {value}" for name, value in rows),
         ]
-        self._connection.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-        self.answer: Answer = self._handshake()
+        try:
+            self._connection.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+            self.answer: Answer = self._handshake()
+        except BaseException:
+            self._connection.close()
+            raise
         self.frames: list[dict[str, Any]] = self.answer["frames"]
 
     def _handshake(self) -> Answer:
