@@ -34,6 +34,7 @@ class Case:
         env: Environment variables of the server beyond ``PORT`` and ``PARITY_HANDLER``.
         fresh: The server is started for this case alone, because the case ends it or counts its lines.
         starts: The server becomes ready; ``False`` where the environment is meant to stop it.
+        log: A requirement asks what the server printed, so all of it is waited for.
         any_agent: The case needs nothing of the reference agent: any agent can be asked.
         raw: Volatile values are kept in a recording instead of being normalised.
     """
@@ -44,6 +45,7 @@ class Case:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     fresh: bool = False
     starts: bool = True
+    log: bool = False
     any_agent: bool = False
     raw: bool = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from agentserver.conformance.observation import Answer, Observation, close_event
 from agentserver.conformance.requirement import Case, Step
 from agentserver.conformance.server import Server
 from agentserver.conformance.websocket_client import converse
-from agentserver.wire import READINESS_ROUTE
+from agentserver.wire import READINESS_ROUTE, REQUEST_ID_HEADER
 
 _EVENTS_WITHIN_S = 3.0
 
@@ -59,10 +60,22 @@ def _settled_output(run: _Run, before: int, case: Case) -> str | None:
         time.sleep(0.02)
         printed = run.server.output() or ""
     if case.starts and run.server.wait(0) is None:
-        # One more answered request: lines of the case that come late, such as a second close event, are in.
-        exchange(run.server.host, run.server.port, {"method": "GET", "path": READINESS_ROUTE, "timeout_s": 2})
-        printed = run.server.output() or ""
+        printed = _after_one_more_request(run.server, 1.0 if case.log else 0.0)
     return printed[before:]
+
+
+def _after_one_more_request(server: Server, seconds: float) -> str:
+    """The output once one more request is answered, so that lines of the case that come late are in it.
+
+    Servers log later than they answer. Most log the request id, so its line is waited for, at most *seconds*.
+    """
+    mark = f"settled-{uuid.uuid4().hex}"
+    request = {"method": "GET", "path": READINESS_ROUTE, "timeout_s": 2, "headers": {REQUEST_ID_HEADER: mark}}
+    exchange(server.host, server.port, request)
+    deadline = time.monotonic() + seconds
+    while mark not in (printed := server.output() or "") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return printed
 
 
 def _http(run: _Run, step: Step) -> None:

@@ -23,7 +23,7 @@ REFERENCE = [sys.executable, "-m", "agentserver.conformance.reference_agent"]
 
 CHUNK = 80
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def broken_by(mutant: Mutant) -> list[Requirement]:

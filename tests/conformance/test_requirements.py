@@ -39,3 +39,9 @@ def test_every_requirement_names_a_section_of_the_contract_and_is_a_sentence() -
 
 def test_every_section_that_can_be_seen_from_outside_has_requirements() -> None:
     assert {requirement.clause for requirement in load_requirements().values()} >= set("12345689")
+
+
+def test_a_case_whose_log_is_asked_about_waits_for_all_of_it() -> None:
+    for requirement in load_requirements().values():
+        case = load_cases()[requirement.case]
+        assert case.log or "server_output" not in requirement.expect, requirement.id

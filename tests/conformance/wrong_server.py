@@ -183,9 +183,15 @@ class _Pair:
     asked: deque[tuple[str, str]] = field(default_factory=deque[tuple[str, str]])
 
     def end(self) -> None:
-        for sock in (self.client, self.server):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        """End the connection to the right server in the ordinary way."""
+        with contextlib.suppress(OSError):
+            self.server.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Let the close of the connection to the right server be a reset, and wake who reads from it."""
+        with contextlib.suppress(OSError):
+            self.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.server.shutdown(socket.SHUT_RD)
 
 
 class WrongServer:
@@ -257,7 +263,8 @@ class WrongServer:
             self._answer_all(pair)
             if self._wrong.hold_open or self._wrong.when_gone:
                 _until_left(client)
-            pair.end()
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
             asking.join()
 
     def _ask(self, pair: _Pair) -> None:
@@ -269,14 +276,11 @@ class WrongServer:
                 changed = self._wrong.request(data) if lines and self._wrong.request else data
                 pair.server.sendall(changed)
         except ConnectionResetError:
-            with contextlib.suppress(OSError):
-                linger = struct.pack("ii", 1, 0)
-                pair.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                pair.server.close()
+            pair.reset()
         except OSError:
-            pass
-        with contextlib.suppress(OSError):
-            pair.server.shutdown(socket.SHUT_RDWR)
+            pair.end()
+        else:
+            pair.end()
 
     def _answer_all(self, pair: _Pair) -> None:
         reader = _Reader(pair.server)
