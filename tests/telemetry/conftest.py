@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -50,12 +51,11 @@ class Observed:
         assert await self.server.exit_code() == 0
 
 
-Observing: TypeAlias = Callable[..., AbstractAsyncContextManager[Observed]]
-
-
 @asynccontextmanager
-async def observing(protocol: str = "http/protobuf", **variables: str) -> AsyncGenerator[Observed, None]:
-    """Run the agent with export over *protocol* on; *variables* besides."""
+async def observing(
+    protocol: str = "http/protobuf", program: Path | None = None, **variables: str
+) -> AsyncGenerator[Observed, None]:
+    """Run the agent, or *program*, with export over *protocol* on; *variables* besides."""
     receiver = grpc_receiver if protocol == "grpc" else http_receiver
     async with receiver() as (received, endpoint):
         environment = {
@@ -65,7 +65,7 @@ async def observing(protocol: str = "http/protobuf", **variables: str) -> AsyncG
             **NAMED,
             **variables,
         }
-        async with running(*AGENT, environment=environment) as server:
+        async with running(*([program] if program else AGENT), environment=environment) as server:
             async with aiohttp.ClientSession(server.url) as client:
                 yield Observed(received, server, client)
 

@@ -75,8 +75,11 @@ async def test_a_bad_collector_delays_no_request_and_the_end_only_within_the_bou
 
 
 async def test_everything_is_flushed_at_shutdown() -> None:
-    never = {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_BLRP_SCHEDULE_DELAY": "60000"}
-    async with observing(**never, OTEL_METRIC_EXPORT_INTERVAL="60000") as seen:
+    async with observing(
+        OTEL_BSP_SCHEDULE_DELAY="60000",
+        OTEL_BLRP_SCHEDULE_DELAY="60000",
+        OTEL_METRIC_EXPORT_INTERVAL="60000",
+    ) as seen:
         for _ in range(50):
             await seen.invoke("child")
         assert not seen.received.raw
