@@ -21,6 +21,7 @@ README = (ROOT / "README.md").read_text()
 ELSEWHERE = {
     "Client": "tests/client/test_documents.py",
     "Testing your handler": "tests/testing/test_documents.py",
+    "Many invocations on one WebSocket": "tests/actions/test_documents.py",
 }
 SECTIONS = [name for name in re.findall(r"^## (.+)$", README, re.MULTILINE) if name not in ELSEWHERE]
 
