@@ -198,6 +198,11 @@ async def test_text_and_binary_messages_come_back_and_the_clients_close_is_answe
     assert closed["close_code"] == 4321
 
 
+async def test_the_log_says_at_the_start_that_websockets_are_served(caplog: pytest.LogCaptureFixture) -> None:
+    async with talking():
+        assert "serving invocations, invocations_ws;" in caplog.text
+
+
 async def test_a_handler_that_returns_closes_with_1000(caplog: pytest.LogCaptureFixture) -> None:
     async def talk(websocket: web.WebSocketResponse, context: InvocationContext) -> None:
         return

@@ -170,7 +170,7 @@ class HostBuilder:
             context=context,
             pipeline=pipeline,
             telemetry=telemetry,
-            protocols=tuple(protocol.name for protocol in self._protocols),
+            protocols=tuple(name for protocol in self._protocols for name in (protocol.name, *protocol.also)),
             app=self._app,
             on_startup=tuple(self._on_startup),
             on_shutdown=(*reversed(self._on_shutdown), *on_stop),

@@ -50,12 +50,14 @@ class Protocol:
         segment: Its segment of ``x-platform-server``.
         routes: Makes its routes; raises `StartupError` if it cannot serve.
         on_stop: Frees what it holds, after the last request.
+        also: The names of further protocols that its routes serve.
     """
 
     name: str
     segment: str
     routes: Callable[[HostContext], Iterable[Route]]
     on_stop: Hook | None = None
+    also: tuple[str, ...] = ()
 
 
 def admission_for(options: AgentHostOptions) -> Admission | None:

@@ -15,7 +15,7 @@ from agentserver.invocations._activation import HandlerSource, activator, defini
 from agentserver.invocations._definition import HandlerDefinition
 from agentserver.invocations._endpoints import Endpoints
 from agentserver.invocations.options import InvocationsServerOptions
-from agentserver.wire import INVOCATIONS_PROTOCOL
+from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
 
 
 class AgentHostBuilder(HostBuilder):
@@ -39,8 +39,9 @@ class AgentHostBuilder(HostBuilder):
         def routes(host: HostContext) -> list[Route]:
             return routes_of(handler, offered, host, options)
 
+        also = (INVOCATIONS_WS_PROTOCOL,) if offered.surface.websockets else ()
         return self.register_protocol(
-            Protocol(INVOCATIONS_PROTOCOL, segment("agentserver-invocations"), routes)
+            Protocol(INVOCATIONS_PROTOCOL, segment("agentserver-invocations"), routes, also=also)
         )
 
     def build(self) -> AgentHost:
