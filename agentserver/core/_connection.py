@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
@@ -22,7 +23,9 @@ from agentserver.core._exchange import Exchange
 from agentserver.core._pipeline import CLIENT_CLOSED_REQUEST, Pipeline
 from agentserver.core._response import head_of, plain_body
 from agentserver.core._writer import HostWriter
-from agentserver.errors import PayloadTooLargeError
+from agentserver.core.options import AgentHostOptions
+from agentserver.errors import Failure, InvocationError, PayloadTooLargeError, classify
+from agentserver.wire import ErrorCode, ErrorSource
 
 if TYPE_CHECKING:
     from agentserver.core._server import HostServer
@@ -32,7 +35,11 @@ logger = logging.getLogger("agentserver")
 # Up to here, one copy of the body costs less than a second system call.
 _JOINED_LIMIT: Final = 16_384
 # What stands in for a request that could not be read; its answer is HTTP/1.1 whatever it was meant to be.
-_MALFORMED: Final = ERROR._replace(version=HttpVersion11)
+_UNREAD: Final = ERROR._replace(version=HttpVersion11)
+_VERSIONS: Final = (HttpVersion11, HttpVersion10)
+_MALFORMED: Final = Failure(
+    400, ErrorCode.INVALID_REQUEST.value, "The request is not valid HTTP/1.1", ErrorSource.USER
+)
 # From Python 3.12 a task may run at once, without a turn of the loop.
 _EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
@@ -68,23 +75,75 @@ class HostConnection(RequestHandler):
 
     Attributes:
         idle_since: When it began to wait for a request, in the loop's time; ``None`` while it serves one.
+        head_since: When it got a part of a request's headers that it waits for the rest of.
+        receiving: The body that arrives, or the last that did.
+        heard: Whether some of it came since this was last set to ``False``.
+        quiet_since: Since when nothing of it was seen to come.
+        wire: The transport, also once the connection is closing.
+        unsent: How many bytes waited for the client when that was last looked at.
+        unread_since: Since when these were not seen to become fewer.
     """
 
-    __slots__ = ("_last", "_max_body_size", "_pipeline", "_receiving", "idle_since")
+    __slots__ = (
+        "_last",
+        "_max_body_size",
+        "_pipeline",
+        "head_since",
+        "heard",
+        "idle_since",
+        "quiet_since",
+        "receiving",
+        "unread_since",
+        "unsent",
+        "wire",
+    )
 
-    def __init__(self, server: HostServer, pipeline: Pipeline, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(server, loop=loop, access_log=None)  # type: ignore[arg-type]  # None is off
+    patience: ClassVar[float] = math.inf
+    """Seconds after which it need not be waited for, whatever the options say."""
+    wire: asyncio.Transport
+
+    def __init__(
+        self,
+        server: HostServer,
+        pipeline: Pipeline,
+        loop: asyncio.AbstractEventLoop,
+        options: AgentHostOptions,
+    ) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # None is off
+            max_line_size=options.max_request_line,
+            max_field_size=options.max_header_size,
+            max_headers=options.max_header_count,
+        )
         self._pipeline = pipeline
         self._max_body_size = pipeline.max_body_size
-        self._receiving: StreamReader | None = None
         self._last = False
         self.idle_since: float | None = loop.time()
+        self.head_since: float | None = None
+        self.receiving: StreamReader | None = None
+        self.heard = False
+        self.quiet_since: float | None = None
+        self.unsent = 0
+        self.unread_since: float | None = None
+
+    @property
+    def is_reading_paused(self) -> bool:
+        """Whether nothing is read because the handler has not taken what is here."""
+        return self._reading_paused or self._buffer_paused
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether a handler may still write, without waiting for the client."""
+        return self.idle_since is None and self.transport is not None and not self._paused
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection."""
         BaseProtocol.connection_made(self, transport)  # aiohttp's own would start its task
         stream = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
         tcp_keepalive(stream)
+        self.wire = stream
         assert self._manager is not None
         self._manager.connection_made(self, stream)
 
@@ -93,13 +152,17 @@ class HostConnection(RequestHandler):
         super().data_received(data)
         if self._messages:
             payload = self._messages[-1][1]
-            self._receiving = None if payload.is_eof() else payload
+            self.receiving = None if payload.is_eof() else payload
             self._begin()
-        receiving = self._receiving
-        if receiving is not None and receiving.total_bytes > self._max_body_size:
-            self._receiving = None
-            if receiving.exception() is None:
-                receiving.set_exception(PayloadTooLargeError(self._max_body_size))
+        elif self.idle_since is not None and self.head_since is None:
+            self.head_since = self._loop.time()
+        receiving = self.receiving
+        if receiving is not None:
+            self.heard = True
+            if receiving.total_bytes > self._max_body_size:
+                self.receiving = None
+                if receiving.exception() is None:
+                    receiving.set_exception(PayloadTooLargeError(self._max_body_size))
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on reading. aiohttp's streams ask for it at every read, paused or not."""
@@ -122,10 +185,20 @@ class HostConnection(RequestHandler):
             await asyncio.wait([task], timeout=timeout)
         self.force_close()
 
+    def refuse(self, error: InvocationError) -> None:
+        """Answer what has not been read to its end with *error*, and close."""
+        self._messages.append((_ErrInfo(error.status, error, error.message), EMPTY_PAYLOAD))
+        self._begin()
+
+    def abort(self) -> None:
+        """End at once, whatever has not been sent."""
+        self.force_close()
+        self.wire.abort()
+
     def _begin(self) -> None:
         if self.idle_since is None or not self._messages or self._force_close:
             return
-        self.idle_since = None
+        self.idle_since = self.head_since = None
         message, payload = self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
@@ -158,8 +231,10 @@ class HostConnection(RequestHandler):
     ) -> bool:
         """Answer one request; say whether the connection may serve another."""
         pipeline, loop = self._pipeline, self._loop
-        if isinstance(message, _ErrInfo) or message.version < HttpVersion10:
-            message = _MALFORMED
+        failure = None
+        if isinstance(message, _ErrInfo) or message.version not in _VERSIONS:
+            failure = _failure_of(message)
+            message = _UNREAD
         request = HostRequest(
             message,
             payload,
@@ -174,8 +249,8 @@ class HostConnection(RequestHandler):
         exchange = pipeline.begin(request)
         status = CLIENT_CLOSED_REQUEST
         try:
-            if message is _MALFORMED:
-                response = pipeline.reject(exchange, "The request is not valid HTTP/1.1")
+            if failure is not None:
+                response = pipeline.reject(exchange, failure)
             else:
                 response = await pipeline.answer(request, exchange)
             status = response.status
@@ -253,3 +328,28 @@ class HostConnection(RequestHandler):
             self.force_close()
         elif self._messages:
             self._loop.call_soon(self._begin)
+
+
+class SurplusConnection(HostConnection):
+    """A connection beyond the limit: its first request is told so, and it has little time to make one."""
+
+    __slots__ = ()
+
+    patience = 2.0
+
+    def _begin(self) -> None:
+        self._messages.clear()
+        full = InvocationError(
+            ErrorCode.UNAVAILABLE,
+            "The server has as many connections as it may have: try again later",
+            status=503,
+            headers={"Retry-After": "1"},
+        )
+        self._messages.append((_ErrInfo(full.status, full, full.message), EMPTY_PAYLOAD))
+        super()._begin()
+
+
+def _failure_of(message: RawRequestMessage | _ErrInfo) -> Failure:
+    if isinstance(message, _ErrInfo) and isinstance(message.exc, InvocationError):
+        return classify(message.exc)
+    return _MALFORMED

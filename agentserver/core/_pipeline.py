@@ -114,10 +114,9 @@ class Pipeline:
         exchange.stamp(response, self.server)
         return not self.lifetime.shutting_down.is_set()
 
-    def reject(self, exchange: Exchange, message: str) -> web.StreamResponse:
-        """Refuse a request that could not even be parsed."""
-        exchange.operation = "malformed"
-        failure = Failure(400, ErrorCode.INVALID_REQUEST.value, message, ErrorSource.USER)
+    def reject(self, exchange: Exchange, failure: Failure) -> web.StreamResponse:
+        """Refuse a request that could not even be read."""
+        exchange.operation = "unread"
         response = self._refused(exchange, failure)
         response.force_close()
         return response

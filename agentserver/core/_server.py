@@ -1,17 +1,22 @@
-"""The connections of one host, and the sweep that ends those that have been idle for too long."""
+"""The connections of one host: how many there may be, and the sweep that ends those that are too slow."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from agentserver.core._connection import HostConnection
+from agentserver.core._connection import HostConnection, SurplusConnection
+from agentserver.core._patience import Patience
 from agentserver.core._pipeline import Pipeline
+from agentserver.core.options import AgentHostOptions
 
-_SWEEP: Final = 1.0  # seconds; one timer for all connections costs less than one for each
+logger = logging.getLogger("agentserver")
+
+_MAX_SURPLUS: Final = 1000  # those that are told why; what comes beyond them is cut at once
 
 
 class HostServer(web.Server):
@@ -19,25 +24,35 @@ class HostServer(web.Server):
 
     Args:
         pipeline: Answers every request.
-        cancel_on_disconnect: Whether a client that leaves cancels its handler.
-        keepalive_timeout: Seconds an idle connection is kept.
+        options: Of which the limits of connections apply.
     """
 
-    def __init__(self, pipeline: Pipeline, *, cancel_on_disconnect: bool, keepalive_timeout: float) -> None:
+    def __init__(self, pipeline: Pipeline, options: AgentHostOptions) -> None:
         super().__init__(
             pipeline.run,  # type: ignore[arg-type]  # aiohttp types the low-level server by BaseRequest
-            handler_cancellation=cancel_on_disconnect,
+            handler_cancellation=options.cancel_on_disconnect,
         )
         self._pipeline = pipeline
-        self._keepalive_timeout = keepalive_timeout
+        self._options = options
+        self._patience = Patience(options)
         self._sweeper: asyncio.TimerHandle | None = None
+        self._is_full = False
 
     def __call__(self) -> HostConnection:
-        return HostConnection(self, self._pipeline, self._loop)
+        limit = self._options.max_connections
+        if limit is None or len(self._connections) < limit:
+            return HostConnection(self, self._pipeline, self._loop, self._options)
+        if not self._is_full:
+            self._is_full = True
+            logger.warning("%d connections are open, as many as may be: further ones are refused", limit)
+        return SurplusConnection(self, self._pipeline, self._loop, self._options)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Take note of a new connection."""
         super().connection_made(handler, transport)
+        limit = self._options.max_connections
+        if limit is not None and len(self._connections) > limit + _MAX_SURPLUS:
+            transport.abort()
         if self._sweeper is None:
             self._sweep()
 
@@ -48,9 +63,11 @@ class HostServer(web.Server):
             self._sweeper.cancel()
 
     def _sweep(self) -> None:
-        oldest = self._loop.time() - self._keepalive_timeout
+        now = self._loop.time()
         for connection in self.connections:
             assert isinstance(connection, HostConnection)
-            if connection.idle_since is not None and connection.idle_since < oldest:
-                connection.force_close()
-        self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self._connections else None
+            self._patience.look_at(connection, now)
+        limit = self._options.max_connections
+        self._is_full = self._is_full and limit is not None and len(self._connections) >= limit
+        delay = self._patience.interval
+        self._sweeper = self._loop.call_later(delay, self._sweep) if self._connections else None

@@ -101,13 +101,8 @@ class Host:
         Raises:
             StartupError: If a start-up hook fails or the port cannot be listened on.
         """
-        options = self._context.options
         self._telemetry.start()
-        self._server = HostServer(
-            self._pipeline,
-            cancel_on_disconnect=options.cancel_on_disconnect,
-            keepalive_timeout=options.keepalive_timeout,
-        )
+        self._server = HostServer(self._pipeline, self._context.options)
         hooks = list(self._on_startup)
         if self._app is not None:
             self._app.freeze()

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from agentserver.errors import ConfigurationError
 
 _SEGMENT = re.compile(r"[!-~]+/[!-~]+( \([ -'*-~]+\))?")
-_NUMBERS = (
+_AMOUNTS = (
     "max_body_size",
     "shutdown_timeout",
     "shutdown_delay",
     "keepalive_timeout",
+    "header_timeout",
+    "body_timeout",
+    "write_timeout",
     "max_waiting",
     "wait_timeout",
     "retry_after",
     "blocked_loop_threshold",
 )
-_COUNTS = ("max_invocations", "max_session_invocations")
+_COUNTS = ("max_request_line", "max_header_size", "max_header_count")
+_LIMITS = ("max_connections", "max_invocations", "max_session_invocations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,15 @@ class AgentHostOptions:
         cancel_on_disconnect: Whether a client that leaves cancels its handler.
         request_logging: Whether each request writes one log line.
         keepalive_timeout: Seconds an idle connection is kept open.
+        header_timeout: Seconds from the first byte of a request to the end of its headers; then 408. 0 is no
+            limit, as for the two that follow.
+        body_timeout: Seconds without a byte of a body that the handler waits for; then 408.
+        write_timeout: Seconds in which a client reads nothing of what waits for it; then it is cut off.
+        max_connections: Connections that may be open, WebSockets included, 1 or more; a request on a further
+            one is answered with 503. ``None`` is no limit.
+        max_request_line: Characters a request's path and query may have; above it 400, as for the next two.
+        max_header_size: Characters one header field may have.
+        max_header_count: Header fields a request may have, 1 or more.
         server_segments: Further ``NAME/VERSION`` segments for ``x-platform-server``, after our own.
         max_invocations: Invocations that may run at once, 1 or more; ``None`` is no limit.
         max_session_invocations: Invocations of one session that may run at once, 1 or more; ``None`` is no
@@ -62,6 +75,13 @@ class AgentHostOptions:
     cancel_on_disconnect: bool = True
     request_logging: bool = True
     keepalive_timeout: float = 75.0
+    header_timeout: float = 30.0
+    body_timeout: float = 60.0
+    write_timeout: float = 60.0
+    max_connections: int | None = 10_000
+    max_request_line: int = 8190
+    max_header_size: int = 8190
+    max_header_count: int = 128
     server_segments: tuple[str, ...] = ()
     max_invocations: int | None = None
     max_session_invocations: int | None = None
@@ -73,9 +93,11 @@ class AgentHostOptions:
 
     def __post_init__(self) -> None:
         self._check("port", "a whole number from 0 to 65535", _is_port)
-        for name in _NUMBERS:
+        for name in _AMOUNTS:
             self._check(name, "a finite number, 0 or more", _is_amount)
         for name in _COUNTS:
+            self._check(name, "a whole number, 1 or more", _is_count)
+        for name in _LIMITS:
             self._check(name, "a whole number, 1 or more, or None for no limit", _is_count)
         if isinstance(self.server_segments, str):
             raise ConfigurationError("server_segments must be a tuple, such as ('assistant/1.0',)")
@@ -87,7 +109,8 @@ class AgentHostOptions:
 
     def _check(self, name: str, expected: str, is_good: Callable[[object], bool]) -> None:
         value = getattr(self, name)
-        if value is not None and not is_good(value):
+        may_be_none = "None" in str(self.__dataclass_fields__[name].type)
+        if not (value is None and may_be_none) and not is_good(value):
             raise ConfigurationError(f"{name} is {value!r}, but it must be {expected}")
 
 

@@ -171,7 +171,7 @@ async def test_the_limits_hold_in_an_application_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_invocations": 0}, "max_invocations is 0, but it must be 1 or more, or None for no limit"),
+        ({"max_invocations": 0}, "max_invocations is 0, but it must be a whole number"),
         ({"max_session_invocations": -1}, "max_session_invocations is -1"),
         ({"max_waiting": -1}, "max_waiting is -1"),
         ({"wait_timeout": float("inf")}, "wait_timeout is inf"),
