@@ -456,4 +456,5 @@ class TwoEnds(RuleBasedStateMachine):
 
 
 def test_the_client_s_table_accepts_all_that_the_server_s_lets_out() -> None:
-    run_state_machine_as_test(TwoEnds, settings=settings(max_examples=60, stateful_step_count=30))
+    run: Any = run_state_machine_as_test  # without types in the last hypothesis for Python 3.10
+    run(TwoEnds, settings=settings(max_examples=60, stateful_step_count=30))
