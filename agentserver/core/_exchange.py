@@ -25,7 +25,7 @@ from agentserver.wire import (
     is_valid_id,
 )
 
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+_TRACEPARENT: Final = r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -102,7 +102,7 @@ current_exchange: ContextVar[Exchange | None] = ContextVar("agentserver_exchange
 
 def trace_id_of(traceparent: str) -> str | None:
     """The trace id of a valid ``traceparent`` (W3C Trace Context, section 3.2), else ``None``."""
-    match = _TRACEPARENT.fullmatch(traceparent)
+    match = re.fullmatch(_TRACEPARENT, traceparent)
     if match is None or match[1] == _NO_TRACE or match[2] == _NO_SPAN:
         return None
     if traceparent.startswith("00") and match[3]:

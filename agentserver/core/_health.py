@@ -22,7 +22,7 @@ logger = logging.getLogger("agentserver")
 _HEALTHY: Final = b'{"status":"healthy"}'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Check:
     name: str
     check: HealthCheck

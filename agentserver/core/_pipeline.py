@@ -39,7 +39,7 @@ _CODING_UNKNOWN: Final = Failure(
 )
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Pipeline:
     """Serves one request after another.
 

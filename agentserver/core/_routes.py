@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -15,7 +14,7 @@ from agentserver.core._exchange import Exchange
 Endpoint: TypeAlias = Callable[[web.Request, Exchange], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Route:
     """One path and what it answers.
 
@@ -65,7 +64,7 @@ class RouteTable:
         self.routes = [replace(route, path=prefix + route.path) for route in self.routes]
         self.fixed = {route.path: route for route in self.routes if "{" not in route.path}
         self._patterns = [
-            (re.compile(re.sub(r"\{\w+\}", "([^/]+)", route.path)), route)
+            (route.path[: route.path.index("{")], route.path[route.path.index("}") + 1 :], route)
             for route in self.routes
             if "{" in route.path
         ]
@@ -80,8 +79,8 @@ class RouteTable:
             return route, ""
         if path.endswith("/") and len(path) > 1:
             return self.match(path[:-1]) if not path.endswith("//") else None
-        for pattern, candidate in self._patterns:
-            found = pattern.fullmatch(path)
-            if found is not None:
-                return candidate, unquote(found[1])
+        for head, tail, candidate in self._patterns:
+            value = path[len(head) : len(path) - len(tail)]
+            if value and path == head + value + tail and "/" not in value:
+                return candidate, unquote(value)
         return None

@@ -19,7 +19,7 @@ FLUSH_SECONDS: Final = 5.0  # at shutdown; a collector that does not answer must
 logger = logging.getLogger("agentserver.telemetry")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class TracingOptions:
     """What ``builder.configure_tracing`` was told.
 
@@ -52,7 +52,8 @@ class Telemetry:
         """Set up what is configured; nothing if nothing is, or if OpenTelemetry is not installed."""
         environment = self._environment
         wanted = environment.export or environment.azure_monitor_connection_string or self._options.configure
-        if environment.export.disabled or not wanted:
+        disabled = environment.export is not None and environment.export.disabled
+        if disabled or not wanted:
             return
         try:
             from agentserver.core.telemetry.providers import Providers

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class HostBuilder:
     """Collects what a host is made of; ``build()`` checks it and makes the host.
 

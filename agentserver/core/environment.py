@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from agentserver import wire
-from agentserver.core.telemetry.settings import ExportSettings
 from agentserver.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from agentserver.core.telemetry.settings import ExportSettings
 
 DEFAULT_PORT: Final = 8088
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -33,7 +35,8 @@ class FoundryEnvironment:
         is_hosted: Whether ``FOUNDRY_HOSTING_ENVIRONMENT`` is set.
         azure_monitor_connection_string: ``APPLICATIONINSIGHTS_CONNECTION_STRING``; a secret.
         otlp_endpoint: ``OTEL_EXPORTER_OTLP_ENDPOINT``.
-        export: Where traces, metrics and logs are exported to, as all ``OTEL_*`` variables together say.
+        export: Where traces, metrics and logs are exported to, as all ``OTEL_*`` variables together
+            say; ``None`` without any.
         sse_keepalive_interval: Seconds of silence before a comment is sent on an event stream; 0 is off.
         ws_keepalive_interval: Seconds between WebSocket Ping frames; 0 is off.
         shutdown_timeout: Seconds that requests in flight may take to finish at shutdown.
@@ -51,7 +54,7 @@ class FoundryEnvironment:
     is_hosted: bool = False
     azure_monitor_connection_string: str = ""
     otlp_endpoint: str = ""
-    export: ExportSettings = field(default_factory=ExportSettings)
+    export: ExportSettings | None = None
     sse_keepalive_interval: int = 15
     ws_keepalive_interval: float = 0.0
     shutdown_timeout: float = 30.0
@@ -82,7 +85,7 @@ class FoundryEnvironment:
             is_hosted=bool(source.text(wire.HOSTING_VARIABLE)),
             azure_monitor_connection_string=source.text(wire.AZURE_MONITOR_VARIABLE),
             otlp_endpoint=source.text(wire.OTLP_ENDPOINT_VARIABLE),
-            export=ExportSettings.read(variables),
+            export=_export(variables),
             sse_keepalive_interval=int(source.seconds(wire.SSE_KEEPALIVE_VARIABLE, 15, whole=True)),
             ws_keepalive_interval=source.seconds(wire.WS_KEEPALIVE_VARIABLE, 0.0),
             shutdown_timeout=source.seconds(wire.SHUTDOWN_TIMEOUT_VARIABLE, 30.0),
@@ -106,7 +109,15 @@ class FoundryEnvironment:
         return " ".join(f"{key}={value}" for key, value in parts.items())
 
 
-@dataclass(frozen=True)
+def _export(variables: Mapping[str, str]) -> ExportSettings | None:
+    if not any(name.startswith("OTEL_") for name in variables):
+        return None
+    from agentserver.core.telemetry.settings import ExportSettings
+
+    return ExportSettings.read(variables)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class _Variables:
     """Typed access to a mapping of strings; an error names variable, value and what is expected."""
 

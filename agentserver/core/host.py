@@ -32,7 +32,7 @@ CLEAN_UP_TIME: Final = 5.0
 """Seconds that a start-up hook has for its own cleaning up once it was cancelled."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class HostParts:
     """What a builder makes a host of."""
 

@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from agentserver.errors import ConfigurationError
 
-_SEGMENT = re.compile(r"[!-~]+/[!-~]+( \([ -'*-~]+\))?")
+_SEGMENT: Final = r"[!-~]+/[!-~]+( \([ -'*-~]+\))?"
 _AMOUNTS = (
     "max_body_size",
     "shutdown_timeout",
@@ -102,7 +103,7 @@ class AgentHostOptions:
         if isinstance(self.server_segments, str):
             raise ConfigurationError("server_segments must be a tuple, such as ('assistant/1.0',)")
         for segment in self.server_segments:
-            if not _SEGMENT.fullmatch(segment):
+            if not re.fullmatch(_SEGMENT, segment):
                 raise ConfigurationError(
                     f"server segment {segment!r} must look like NAME/VERSION or NAME/VERSION (comment)"
                 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentserver.core._admission import Admission
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class HostContext:
     """What a protocol learns of the host it is served by.
 
@@ -41,7 +41,7 @@ class HostContext:
     admission: Admission | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Protocol:
     """A protocol that a host serves; registered with ``builder.register_protocol``.
 

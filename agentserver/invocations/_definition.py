@@ -12,7 +12,7 @@ from agentserver.invocations._surface import Surface
 from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class HandlerDefinition:
     """A handler class that can serve.
 

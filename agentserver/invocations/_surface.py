@@ -14,7 +14,7 @@ from agentserver.wire import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Surface:
     """One protocol's part, or several joined by ``|``.
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from agentserver.errors import ConfigurationError
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PROTOCOL_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class InvocationsServerOptions:
                 f"websocket_close_timeout is {timeout}, but it must be a number of seconds above 0"
             )
         for protocol in self.websocket_protocols:
-            if not _TOKEN.fullmatch(protocol):
+            if not re.fullmatch(_PROTOCOL_NAME, protocol):
                 raise ConfigurationError(
                     f"the subprotocol {protocol!r} must be a word of letters, digits and !#$%&'*+-.^_`|~"
                 )

@@ -26,6 +26,7 @@ from agentserver.core.telemetry.export import (
 )
 from agentserver.core.telemetry.processors import make_processors
 from agentserver.core.telemetry.records import ExportHandler
+from agentserver.core.telemetry.settings import ExportSettings
 from agentserver.wire import AZURE_MONITOR_VARIABLE
 
 Made = TypeVar("Made")
@@ -47,7 +48,7 @@ class Providers:
     """
 
     def __init__(self, environment: FoundryEnvironment, configure: Sequence[Callable[[Any], object]]) -> None:
-        self._environment = environment
+        self._export = environment.export or ExportSettings()
         self._azure = _usable(environment.azure_monitor_connection_string)
         self._resource = _resource_of(environment)
         self._stops: list[Callable[[], object]] = []
@@ -63,7 +64,7 @@ class Providers:
             provider = TracerProvider(
                 resource=self._resource, shutdown_on_exit=False, active_span_processor=make_processors()
             )
-            for export in _made(span_exports, self._environment.export.traces, self._azure):
+            for export in _made(span_exports, self._export.traces, self._azure):
                 provider.add_span_processor(export)
             trace.set_tracer_provider(provider)
             self._stops.append(provider.shutdown)
@@ -77,7 +78,7 @@ class Providers:
         if isinstance(provider, MeterProvider):
             self._stops.append(provider.force_flush)
             return
-        readers = _made(metric_exports, self._environment.export.metrics, self._azure)
+        readers = _made(metric_exports, self._export.metrics, self._azure)
         if readers:
             provider = MeterProvider(readers, self._resource, shutdown_on_exit=False)
             metrics.set_meter_provider(provider)
@@ -88,7 +89,7 @@ class Providers:
         if isinstance(provider, LoggerProvider):  # then the user's own handler feeds it
             self._stops.append(provider.force_flush)
             return
-        exports = _made(log_exports, self._environment.export.logs, self._azure)
+        exports = _made(log_exports, self._export.logs, self._azure)
         if not exports:
             return
         provider = LoggerProvider(self._resource, shutdown_on_exit=False)

@@ -73,7 +73,7 @@ class ExportSettings:
         return settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Variables:
     values: Mapping[str, str]
 
