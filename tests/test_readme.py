@@ -19,11 +19,7 @@ from tests.servers import ROOT, ServerProcess, running
 README = (ROOT / "README.md").read_text()
 # Sections that are about one package have tests of their own, beside those of the package.
 ELSEWHERE = "".join(path.read_text() for path in (ROOT / "tests").glob("*/test_documents.py"))
-SECTIONS = [
-    name
-    for name in re.findall(r"^## (.+)$", README, re.MULTILINE)
-    if f'"README.md", "{name}"' not in ELSEWHERE
-]
+SECTIONS = [name for name in re.findall(r"^## (.+)$", README, re.MULTILINE) if f'"{name}"' not in ELSEWHERE]
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
