@@ -30,7 +30,8 @@ Opener = Callable[["str | None"], Awaitable[Socket]]
 class Connection:
     """A WebSocket, used as an asynchronous context manager and iterated over for its messages.
 
-    One task may receive while others send. Made by :meth:`InvocationsClient.connect`.
+    One task may receive while others send. It reads one message ahead, so that the server's Pings and its
+    close are answered while nobody receives. Made by :meth:`InvocationsClient.connect`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         await self._open()
+        self._receiving = self._reading()
         return self
 
     async def __aexit__(
@@ -99,15 +101,16 @@ class Connection:
             DeadlineError: If nothing came within *timeout*.
         """
         # The waiting is given up, never the reading: aiohttp takes a cancelled read for a broken connection.
-        if self._receiving is None:
-            self._receiving = asyncio.create_task(self._receive())
-        await asyncio.wait({self._receiving}, timeout=timeout)
-        if not self._receiving.done():
+        receiving = self._receiving = self._reading()
+        await asyncio.wait({receiving}, timeout=timeout)
+        if not receiving.done():
             raise DeadlineError(f"no message came within {timeout:g} s", session_id=self.session_id)
-        received, self._receiving = self._receiving, None
-        if received.cancelled():
+        self._receiving = None
+        if receiving.cancelled():
             raise self._closed()
-        return received.result()
+        message = receiving.result()
+        self._receiving = self._reading()
+        return message
 
     async def receive_json(self, timeout: float | None = None) -> Any:
         """Return the next message, read as JSON.
@@ -118,7 +121,7 @@ class Connection:
         return json.loads(await self.receive(timeout))
 
     async def ping(self, timeout: float = 10.0) -> float:
-        """Send a Ping frame and return the seconds until its Pong, while another task receives.
+        """Send a Ping frame and return the seconds until its Pong; a message not yet received is in its way.
 
         Raises:
             DeadlineError: If no Pong came within *timeout* seconds.
@@ -166,6 +169,10 @@ class Connection:
         except ConnectionClosedError as error:
             if error.code != CloseCode.NORMAL and not self._closed_by_us:
                 raise
+
+    def _reading(self) -> asyncio.Task[str | bytes]:
+        """What reads on to the next message, and answers Pings and closes before it."""
+        return self._receiving or asyncio.create_task(self._receive())
 
     async def _receive(self) -> str | bytes:
         while True:

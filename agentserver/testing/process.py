@@ -161,6 +161,14 @@ class ServerProcess:
         """
         await until(lambda: text in "".join(self.log), timeout=timeout, what=f"{text!r} in the server's log")
 
+    async def until_printed(self, text: str, *, timeout: float = DEADLINE_SECONDS) -> None:
+        """Wait until *text* is in what it wrote on standard output.
+
+        Raises:
+            AssertionError: If it does not come within *timeout* seconds.
+        """
+        await until(lambda: text in "".join(self.output), timeout=timeout, what=f"{text!r} in the output")
+
 
 @asynccontextmanager
 async def run_server(

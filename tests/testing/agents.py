@@ -34,14 +34,27 @@ class Echo(InvocationHandler):
         return {"echo": text, "session": context.session_id, "pid": os.getpid()}
 
 
+class Slow(InvocationHandler):
+    """Echoes text, but takes for ever for ``slow``."""
+
+    async def handle(self, request: web.Request, context: InvocationContext) -> str:
+        text = await request.text()
+        if text == "slow":
+            print("slow began")
+            await asyncio.Event().wait()
+        return text
+
+
 class Counter(InvocationHandler):
-    """Streams three events."""
+    """Streams three events, and no end after ``for ever``."""
 
     async def handle(
         self, request: web.Request, context: InvocationContext
     ) -> AsyncIterator[ServerSentEvent]:
         for number in range(3):
             yield ServerSentEvent(str(number), event="count")
+        if await request.text() == "for ever":
+            await asyncio.Event().wait()
 
 
 class Parrot(InvocationWebSocketHandler):
@@ -60,10 +73,12 @@ class Parrot(InvocationWebSocketHandler):
 
 
 class Adder(InvocationActionHandler):
-    """Adds numbers, one payload for each partial sum."""
+    """Adds numbers, one payload for each partial sum; ``then: wait`` never ends."""
 
     async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> AsyncIterator[int]:
         total = 0
         for number in payload["numbers"]:
             total += number
             yield total
+        if payload.get("then") == "wait":
+            await asyncio.Event().wait()
