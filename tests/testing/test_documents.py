@@ -45,7 +45,7 @@ def test_the_files_of_the_document_pass_as_they_are(tmp_path: Path) -> None:
     write(tmp_path, found)
     commands = [block for block in found if block.language == "bash"]
     assert [command.text for command in commands] == ["pytest -q\n", "python check.py\n"]
-    assert passed(run(commands[0].text, tmp_path)) == written(found) == 9
+    assert passed(run(commands[0].text, tmp_path)) == written(found) == 10
     assert run(commands[1].text, tmp_path) == commands[1].output
 
 

@@ -26,14 +26,24 @@ class Traced(InvocationHandler):
 TESTS = """
 import pytest
 from opentelemetry import trace
-from agentserver.testing import capture_spans, in_process
+from agentserver.testing import capture_spans, fake_environment
 from handler import Traced, tracer
 
-async def test_the_handlers_spans_are_captured(agent_in_process, captured_spans):
+async def test_the_handlers_spans_and_the_frameworks_are_captured(agent_in_process, captured_spans):
+    agent = await agent_in_process(Traced, environment=fake_environment(FOUNDRY_AGENT_NAME="bee"))
+    await agent.client.invoke(invocation_id="inv-1")
+    invocation = await captured_spans.named("invoke_agent bee:1")
+    assert invocation.attributes["gen_ai.response.id"] == "inv-1"
+    (outer,) = captured_spans.children_of(invocation)
+    assert (outer.name, [span.name for span in captured_spans.children_of(outer)]) == ("outer", ["inner"])
+    assert captured_spans.names == ["inner", "outer", "invoke_agent bee:1"]
+
+async def test_a_callers_span_is_the_parent(agent_in_process, captured_spans):
     agent = await agent_in_process(Traced)
-    await agent.client.invoke()
-    outer = await captured_spans.named("outer")
-    assert [span.name for span in captured_spans.children_of(outer)] == ["inner"]
+    with tracer.start_as_current_span("caller"):
+        await agent.client.invoke()
+    caller = await captured_spans.named("caller")
+    assert [span.name for span in captured_spans.children_of(caller)] == ["invoke_agent"]
 
 async def test_nothing_of_an_earlier_test_is_left(captured_spans):
     assert len(captured_spans) == 0
@@ -71,7 +81,7 @@ def test_spans_are_captured_test_by_test(tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text(HANDLER)
     (tmp_path / "test_it.py").write_text(TESTS)
     output = run(tmp_path)
-    assert "3 passed" in output, output
+    assert "4 passed" in output, output
 
 
 def test_without_the_sdk_the_fixture_says_what_to_install(tmp_path: Path) -> None:
