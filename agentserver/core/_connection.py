@@ -179,6 +179,7 @@ class HostConnection(RequestHandler):
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """End now; the handler has *timeout* seconds to clean up."""
+        self._force_close = True
         task = self._task_handler
         if task is not None and not task.done():
             task.cancel()

@@ -194,7 +194,7 @@ class Pipeline:
         if request.transport is None:
             raise error
         if not self.lifetime.aborting:
-            if _cancelled_from_outside():
+            if _cancelled_from_outside(request):
                 raise error
             return self.failed(request, exchange, RuntimeError("the handler cancelled itself"), error)
         if sys.version_info >= (3, 11) and (task := asyncio.current_task()):
@@ -277,8 +277,8 @@ def _as_response(exchange: Exchange, error: web.HTTPException) -> web.StreamResp
     )
 
 
-def _cancelled_from_outside() -> bool:
-    if sys.version_info < (3, 11):
-        return True
+def _cancelled_from_outside(request: web.Request) -> bool:
+    if sys.version_info < (3, 11):  # Tasks do not tell yet; only a connection that ends cancels its handler.
+        return request.protocol._force_close
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
