@@ -43,3 +43,13 @@ def write(directory: Path, found: list[Block]) -> None:
     for block in found:
         if block.name:
             (directory / block.name).write_text(block.text)
+
+
+def matches(output: str, expected: str) -> bool:
+    """Whether *output* is as *expected*, where ``…`` is anything, and any lines if it stands alone."""
+    lines = [
+        r"(?:[^\n]*\n)*?" if line == "…" else re.escape(line).replace("…", "[^\n]*") + "\n"
+        for line in expected.strip().splitlines()
+    ]
+    given = "".join(f"{line}\n" for line in output.replace("\r\n", "\n").strip().splitlines())
+    return re.fullmatch("".join(lines), given) is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agentserver import AgentHostOptions, wire
-from tests.documents import Block, blocks
+from tests.documents import Block, blocks, matches
 from tests.servers import ROOT, ServerProcess, running
 
 README = (ROOT / "README.md").read_text()
@@ -34,16 +34,6 @@ def scenes() -> list[tuple[str, Block, list[Block]]]:
             elif not block.text.startswith("make ") and section != "Quick start":
                 found[-1][2].append(block)
     return found
-
-
-def matches(output: str, expected: str) -> bool:
-    """Whether *output* is as *expected*, where ``…`` is anything, and any lines if it stands alone."""
-    lines = [
-        r"(?:[^\n]*\n)*?" if line == "…" else re.escape(line).replace("…", "[^\n]*") + "\n"
-        for line in expected.strip().splitlines()
-    ]
-    given = "".join(f"{line}\n" for line in output.replace("\r\n", "\n").strip().splitlines())
-    return re.fullmatch("".join(lines), given) is not None
 
 
 async def printed(command: str, server: ServerProcess) -> str:

@@ -36,7 +36,8 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The process's environment without what steers the command line."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
-    return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), **(extra or {})}
+    python_path = os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), str(ROOT))))
+    return {**kept, "PATH": path, "PYTHONPATH": python_path, **(extra or {})}
 
 
 async def cli(
