@@ -31,11 +31,6 @@ async def post(url: str, body: str) -> tuple[int, str]:
         return response.status, await response.text()
 
 
-async def until_logged(server: ServerProcess, text: str) -> None:
-    while text not in "".join(server.log):
-        await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_stop_signal_lets_the_request_in_flight_finish_and_exits_0(number: int) -> None:
     async with running(*MODULE) as server:
@@ -90,7 +85,7 @@ async def test_a_stream_over_the_time_out_is_cut() -> None:
 async def test_readiness_says_503_before_the_listener_closes() -> None:
     async with running(*MODULE, environment={"DELAY": "1.5"}) as server, aiohttp.ClientSession() as client:
         server.terminate()
-        await asyncio.wait_for(until_logged(server, "shutting down"), 10)
+        await server.until_logged("shutting down")
         async with client.get(f"{server.url}/readiness") as response:
             body = await response.json()
             assert (response.status, body["status"]) == (503, "shutting_down")
@@ -103,7 +98,7 @@ async def test_a_second_signal_ends_at_once() -> None:
         request = asyncio.create_task(post(server.url, "forever"))
         await in_flight(server)
         server.terminate()
-        await asyncio.wait_for(until_logged(server, "shutting down"), 10)
+        await server.until_logged("shutting down")
         server.terminate()
         assert await server.exit_code() == 130
         with pytest.raises(aiohttp.ClientError):
@@ -162,7 +157,7 @@ async def test_the_start_up_line_masks_endpoints_and_secrets() -> None:
         "FOUNDRY_AGENT_VERSION": "3",
     }
     async with running(*MODULE, environment=variables) as server:
-        await asyncio.wait_for(until_logged(server, "listening"), 10)
+        await server.until_logged("listening")
     log = "".join(server.log)
     assert "agent=bee:3" in log
     assert "project=https://acme.example " in log

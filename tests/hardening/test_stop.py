@@ -15,14 +15,9 @@ MODULE = ("-m", "tests.agents")
 TIMEOUT = "AGENTSERVER_GRACEFUL_SHUTDOWN_TIMEOUT_SECONDS"
 
 
-async def until_logged(server: ServerProcess, text: str) -> None:
-    while text not in "".join(server.log):
-        await asyncio.sleep(0.01)
-
-
 async def test_sigterm_during_start_up_ends_with_0_and_runs_the_shutdown_hooks() -> None:
     async with running(*MODULE, environment={"SLOW_START": "60"}, wait=False) as server:
-        await asyncio.wait_for(until_logged(server, "starting"), 20)
+        await server.until_logged("starting", timeout=20)
         server.terminate()
         begin = time.monotonic()
         assert await server.exit_code() == 0
