@@ -10,8 +10,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from agentserver import AgentHostBuilder, AgentHostOptions, InvocationContext, InvocationHandler
+from agentserver import (
+    AgentHost,
+    AgentHostBuilder,
+    AgentHostOptions,
+    FoundryEnvironment,
+    InvocationContext,
+    InvocationHandler,
+)
+from agentserver.core._patience import Patience
 from agentserver.errors import ConfigurationError
+from tests.hardening.wire_double import WireDouble
 from tests.http.raw import ask, connected, get, port_of, post
 from tests.servers import serving
 
@@ -140,6 +149,25 @@ async def test_a_client_that_reads_slowly_gets_everything(agent: type[Agent]) ->
             await asyncio.sleep(0.05)
             got += await connection.reader.read(400_000)
         assert got == body
+
+
+async def test_a_closing_connection_whose_rest_nobody_reads_is_freed() -> None:
+    """What waits for a client that does not read would hold a closed connection for ever."""
+    builder = AgentHost.create_builder(FoundryEnvironment()).add_invocations(Agent)
+    host = builder.build()
+    await host.start(listen=False)
+    assert host._server is not None
+    connection, wire, patience = host._server(), WireDouble(), Patience(builder.options)
+    connection.connection_made(wire)
+    connection.force_close()
+    wire.unsent = 100
+    now = asyncio.get_running_loop().time()
+    for seconds in (0, 59, 61):
+        assert not wire.aborted
+        patience.look_at(connection, now + seconds)
+    assert wire.aborted
+    connection.connection_lost(None)
+    await host.stop()
 
 
 async def test_an_idle_connection_is_closed_without_a_word(agent: type[Agent]) -> None:
