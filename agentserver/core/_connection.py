@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import sys
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from aiohttp import web
@@ -52,11 +53,28 @@ class HostRequest(web.Request):
     ATTRS = web.Request.ATTRS | frozenset({"_pipeline"})
 
     async def read(self) -> bytes:
-        """The whole body; at once if it has arrived with the headers, as most do."""
-        payload = self._payload
-        if self._read_bytes is None and payload.is_eof() and payload.total_bytes <= self._client_max_size:
-            self._read_bytes = payload.read_nowait()
-        return await super().read() if self._read_bytes is None else self._read_bytes
+        """The whole body; at once if it has arrived with the headers, as most do.
+
+        Raises:
+            PayloadTooLargeError: If it is larger than the server takes.
+        """
+        if self._read_bytes is None:
+            payload = self._payload
+            if payload.is_eof() and payload.total_bytes <= self._client_max_size:
+                self._read_bytes = payload.read_nowait()
+            else:
+                # aiohttp gathers a body in a growing bytearray and copies that: a join copies it once.
+                payload.set_read_chunk_size(self._client_max_size)
+                self._read_bytes = b"".join([chunk async for chunk in self._chunks(payload)])
+        return self._read_bytes
+
+    async def _chunks(self, payload: StreamReader) -> AsyncIterator[bytes]:
+        size = 0
+        while chunk := await payload.readany():
+            size += len(chunk)
+            if size > self._client_max_size:
+                raise PayloadTooLargeError(self._client_max_size)
+            yield chunk
 
     @property
     def app(self) -> web.Application:
