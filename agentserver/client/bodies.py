@@ -15,15 +15,22 @@ def encode(body: Body) -> tuple[bytes | None, str]:
     """Return the bytes of *body* and their media type, empty for no body.
 
     Raises:
-        ValueError: If it is no JSON either.
+        ValueError: If it is no JSON either, or has characters that UTF-8 has not.
     """
     if body is None:
         return None, ""
     if isinstance(body, str):
-        return body.encode(), "text/plain; charset=utf-8"
+        return _utf8(body), "text/plain; charset=utf-8"
     if isinstance(body, (bytes, bytearray)):
         return bytes(body), "application/octet-stream"
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False).encode(), "application/json"
     except (TypeError, ValueError) as error:
         raise ValueError(f"the body cannot be sent as JSON: {error}") from None
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the body cannot be sent as UTF-8: {error.reason} at {error.start}") from None

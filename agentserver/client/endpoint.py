@@ -142,7 +142,7 @@ def check_id(name: str, value: str) -> str:
 def _http_url(text: str | URL) -> URL:
     try:
         url = URL(text)
-    except ValueError:
+    except (TypeError, ValueError):
         url = URL()
     if url.scheme not in {"http", "https"} or not url.host:
         raise ValueError(f"the address is {str(text)!r}, but needs the form {DEFAULT_URL}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 import time
 from collections.abc import Mapping
@@ -227,19 +228,24 @@ class Transport:
         self, call: Call, error: Exception
     ) -> UnreachableError | LostConnectionError | DeadlineError:
         if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-            return UnreachableError(
-                f"No server answers at {self.endpoint.origin}: {_cause(error)}", **call.ids
-            )
+            return UnreachableError(_unreachable(self.endpoint.origin, error), **call.ids)
         if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
             return DeadlineError("the server did not answer within the time-out", **call.ids)
+        if isinstance(error, aiohttp.ClientResponseError):
+            words = f"what answered at {self.endpoint.origin} broke the protocol: is it the agent's address?"
+            return LostConnectionError(words, **call.ids)
         return LostConnectionError(
             "the connection broke before the answer was complete: the request may have run", **call.ids
         )
 
 
-def _cause(error: Exception) -> str:
-    reason = cast("OSError | None", getattr(error, "os_error", None))
-    return (reason.strerror if reason is not None else None) or "no connection within the time-out"
+def _unreachable(origin: str, error: Exception) -> str:
+    cause = cast("OSError | None", getattr(error, "os_error", getattr(error, "certificate_error", None)))
+    if isinstance(cause, ssl.SSLError):
+        why = getattr(cause, "verify_message", None) or str(cause.reason or cause).replace("_", " ").lower()
+        return f"No secure connection to {origin}: {why}"
+    words = cause.strerror if cause is not None else None
+    return f"No server answers at {origin}: {words or 'no connection within the time-out'}"
 
 
 async def _typed_refusal(

@@ -12,11 +12,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from agentserver.client import (
+    NO_RETRY,
     DeadlineError,
     InvocationsClient,
+    LostConnectionError,
     ResponseError,
     Retry,
     Timeouts,
+    UnreachableError,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -215,3 +218,30 @@ async def test_a_trace_parent_of_the_callers_own_wins(serve: Start) -> None:
         with use_span(trace.TracerProvider().get_tracer("caller").start_span("caller")):
             answer = await client.invoke(headers={"Traceparent": given})
     assert json.loads(answer.body) == [given]
+
+
+async def test_a_server_without_tls_is_no_secure_connection(serve: Start) -> None:
+    url = (await serve(never)).replace("http:", "https:")
+    async with InvocationsClient(url, retry=NO_RETRY) as client:
+        with pytest.raises(UnreachableError, match=rf"No secure connection to {url.rstrip('/')}: \w+"):
+            await client.invoke("x")
+
+
+@pytest.mark.parametrize("websocket", [True, False])
+async def test_what_speaks_no_http_is_not_taken_for_a_server(websocket: bool) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server, InvocationsClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+        with pytest.raises(LostConnectionError, match="broke the protocol: is it the agent's address"):
+            await (client.connect().__aenter__() if websocket else client.invoke("x"))
+
+
+async def test_a_text_that_is_no_unicode_is_refused_before_it_is_sent() -> None:
+    async with InvocationsClient() as client:
+        with pytest.raises(ValueError, match="cannot be sent as UTF-8: surrogates not allowed at 1"):
+            await client.invoke("a\ud800")
