@@ -4,11 +4,12 @@ PYTHON ?= python3
 PYTHONS ?= 3.10 3.13
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+SAMPLE ?= 01_getting_started
 
 .PHONY: run test test-templates style types bench bench-quick check lock hardening clean
 
-run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088
-	$(BIN)/python samples/01_getting_started/main.py
+run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088, or make run SAMPLE=03_streaming
+	$(BIN)/python samples/$(SAMPLE)/main.py
 
 test: $(VENV)/.test  ## set up and run lint, types and every test
 	$(BIN)/ruff check .

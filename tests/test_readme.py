@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -77,11 +78,18 @@ async def test_the_quick_start_is_the_getting_started_sample_and_answers_its_cur
     for line in setup.text.splitlines():
         make, target, *_ = line.split()
         assert (make, target in targets) == ("make", True)
-    assert str(sample.relative_to(ROOT)) in (ROOT / "Makefile").read_text()
     async with running(sample) as server:
         output = await printed(ask.text.replace("curl ", "curl -s "), server)
     assert ask.output is not None
     assert output.strip() == ask.output.strip()
+
+
+def test_make_run_starts_the_getting_started_sample_or_another() -> None:
+    for arguments, sample in ([], "01_getting_started"), (["SAMPLE=03_streaming"], "03_streaming"):
+        plan = subprocess.run(
+            ["make", "-n", "run", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert plan.stdout.endswith(f"samples/{sample}/main.py\n")
 
 
 def test_every_section_with_code_is_tested_here_or_beside_its_package() -> None:
