@@ -35,7 +35,8 @@ def refuse_others(event: str, arguments: tuple[Any, ...]) -> None:
     """Be told of everything Python does, and stop what leaves the machine."""
     if event in _CONNECTING:
         client, address = arguments[:2]
-        host = address[0] if client.family in _FAMILIES else None
+        # A message on a connection has no address; asyncio sends such messages from Python 3.12 on.
+        host = address[0] if address and client.family in _FAMILIES else None
         allowed = is_here(host, numeric=False)
     elif event in _RESOLVING:
         host = arguments[0]
