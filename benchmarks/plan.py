@@ -70,7 +70,7 @@ class Target:
     above: bool = False
 
 
-_OURS_DOES: tuple[Mode, ...] = ("http", "sse")
+_OURS_DOES: tuple[Mode, ...] = ("http", "sse", "ws", "actions")
 _OURS = ("ours.py", "agentserver", "from agentserver import InvocationHandler, InvocationsServer")
 _ALL_MODES: tuple[Mode, ...] = ("http", "sse", "ws", "actions")
 _EXPORT = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_SERVICE_NAME": "benchmark"}

@@ -2,12 +2,19 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from agentserver import InvocationContext, InvocationHandler, InvocationsServer, InvocationWebSocketHandler
+from agentserver import (
+    ActionContext,
+    InvocationActionHandler,
+    InvocationContext,
+    InvocationHandler,
+    InvocationsServer,
+    InvocationWebSocketHandler,
+)
 
 EVENTS = int(os.environ["BENCH_EVENTS"])
 
@@ -37,4 +44,11 @@ class WebSocketEcho(InvocationWebSocketHandler):
                 await websocket.send_bytes(message.data)
 
 
-InvocationsServer.run({"http": Echo, "sse": Events, "ws": WebSocketEcho}[sys.argv[1]])
+class Actions(InvocationActionHandler):
+    async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> Mapping[str, Any]:
+        return payload
+
+
+HANDLERS = {"http": Echo, "sse": Events, "ws": WebSocketEcho, "actions": Actions}
+
+InvocationsServer.run(HANDLERS[sys.argv[1]])
