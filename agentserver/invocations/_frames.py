@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from aiohttp import WSMessage, WSMsgType
@@ -24,8 +25,13 @@ _COMPRESSED: Final = 0x40
 _MASKED: Final = 0x80
 # Codes that RFC 6455 (7.4.1) and the IANA registry let a peer send, besides 3000 to 4999.
 _SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
-# Payloads that come in small pieces are gathered, so that a message never is a million objects.
-_GATHERED: Final = 1 << 16
+_WHOLE: Final = frozenset({_FINAL | TEXT, _FINAL | BINARY})
+# Larger payloads are unmasked in steps: a buffer of this size is used again, a larger one is memory that
+# the system gives and takes each time. A multiple of the mask's 4 bytes.
+_STEP: Final = 1 << 16
+# A named tuple's own constructor costs twice as much.
+_new: Final[Callable[[type[WSMessage], tuple[WSMsgType, bytes | str, str]], WSMessage]]
+_new = tuple.__new__  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - it is generic
 
 _new_utf8 = codecs.getincrementaldecoder("utf-8")
 
@@ -80,12 +86,12 @@ class FrameReader:
     __slots__ = (
         "_compressed",
         "_final",
+        "_gathered",
         "_inflate",
         "_kind",
         "_left",
         "_mask",
         "_max_size",
-        "_pieces",
         "_receiver",
         "_rest",
         "_size",
@@ -103,7 +109,7 @@ class FrameReader:
         self._kind = CONTINUATION
         self._compressed = False
         self._size = 0
-        self._pieces: list[bytearray] | None = None
+        self._gathered: list[bytearray] | None = None
         self._utf8: codecs.IncrementalDecoder | None = None
 
     def feed(self, data: bytes) -> None:
@@ -120,21 +126,43 @@ class FrameReader:
             first, second = data[at], data[at + 1]
             length = second & 0x7F
             body = at + (6 if length < 126 else 8 if length == 126 else 14)
-            self._check(first, second)
+            plain = first in _WHOLE and second >= _MASKED and not self._kind
+            if not plain:
+                self._check(first, second)
             if body > end:
                 break
             if length > MAX_CONTROL_SIZE:
                 length = int.from_bytes(data[at + 2 : body - 4], "big")
-            after = body + length
-            if first & 0x08:
-                if after > end:
-                    break
-                control = _unmasked(data[body:after], data[body - 4 : body])
-                go_on = self._receiver.on_control(first & 0x0F, bytes(control))
+            at = body + length
+            if plain and at <= end and length < _STEP:
+                payload = _unmasked(data[body:at], data[body - 4 : body])
+                go_on = self._message(first & 0x0F, payload, length)
+            elif not first & 0x08:
+                go_on = self._data(first, length, data, body)
+            elif at <= end:
+                payload = _unmasked(data[body:at], data[body - 4 : body])
+                go_on = self._receiver.on_control(first & 0x0F, bytes(payload))
             else:
-                go_on = self._data(first, length, data[body - 4 : body], data[body:after])
-            at = min(after, end)
+                at = body - 6
+                break
         self._rest = data[at:] if at < end else b""
+
+    @property
+    def left(self) -> int:
+        """Bytes that are still to come of the payload that is being read."""
+        return self._left
+
+    def fill(self, piece: bytearray) -> None:
+        """Take *piece* of the payload that is being read: a multiple of 4 bytes, or all that is left of it.
+
+        Raises:
+            FrameError: If the client broke the protocol.
+        """
+        websocket_mask(self._mask, piece)
+        self._add(piece)
+        self._left -= len(piece)
+        if not self._left and self._final:
+            self._finish()
 
     def _check(self, first: int, second: int) -> None:
         opcode = first & 0x0F
@@ -155,40 +183,36 @@ class FrameReader:
         if first & 0x70 and (first & 0x70 != _COMPRESSED or self._inflate is None or not opcode):
             raise _broken("a reserved bit is set")
 
-    def _data(self, first: int, length: int, mask: bytes, payload: bytes) -> bool:
-        if not first & _COMPRESSED and not self._compressed:
-            self._count(length)
-        whole = len(payload) == length
-        if first & _FINAL and whole and not self._kind and not first & _COMPRESSED:
-            self._size = 0
-            return self._receiver.on_message(_message(first & 0x0F, _unmasked(payload, mask)), length)
+    def _message(self, opcode: int, payload: bytearray, size: int) -> bool:
+        if size > self._max_size:
+            raise _too_big(self._max_size)
+        return self._receiver.on_message(_message(opcode, payload), size)
+
+    def _data(self, first: int, length: int, data: bytes, body: int) -> bool:
+        """Begin with a payload that is part of a message, that is large, or that has not come whole."""
         if not self._kind:
-            self._begin(first)
+            self._kind = first & 0x0F
+            self._compressed = bool(first & _COMPRESSED)
+            self._utf8 = _new_utf8() if self._kind == TEXT else None
+        if not self._compressed:
+            self._count(length)
         self._final = bool(first & _FINAL)
-        if not whole:
-            self._left = length - len(payload)
-            self._mask = _rotated(mask, len(payload))
-        self._add(_unmasked(payload, mask))
-        return self._finish() if whole and self._final else True
+        self._mask = data[body - 4 : body]
+        self._left = length
+        return self._continue(data, body)[1]
 
-    def _continue(self, data: bytes) -> tuple[int, bool]:
-        """Take the next piece of a payload that did not come whole: where it ends, and whether to go on."""
-        if len(data) > self._left:
-            data = data[: self._left]
-        at = len(data)
-        self._left -= at
-        self._add(_unmasked(data, self._mask))
+    def _continue(self, data: bytes, start: int = 0) -> tuple[int, bool]:
+        """Take what *data* has of a payload, from *start* on: where that ends, and whether to go on."""
+        end = min(start + self._left, len(data))
+        view = memoryview(data)
+        for at in range(start, end, _STEP):
+            self._add(_unmasked(view[at : min(at + _STEP, end)], self._mask))
+        self._left -= end - start
         if self._left:
-            self._mask = _rotated(self._mask, at)
-        elif self._final:
-            return at, self._finish()
-        return at, True
-
-    def _begin(self, first: int) -> None:
-        self._kind = first & 0x0F
-        self._compressed = bool(first & _COMPRESSED)
-        self._pieces = []
-        self._utf8 = _new_utf8() if self._kind == TEXT else None
+            turn = (end - start) & 3
+            self._mask = self._mask[turn:] + self._mask[:turn]
+            return end, True
+        return end, self._finish() if self._final else True
 
     def _add(self, piece: bytearray) -> None:
         if self._compressed:
@@ -200,16 +224,17 @@ class FrameReader:
     def _count(self, size: int) -> None:
         self._size += size
         if self._size > self._max_size:
-            raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message may have at most {self._max_size} bytes")
+            raise _too_big(self._max_size)
 
     def _keep(self, piece: bytearray) -> None:
         if self._utf8 is not None:
             _validate(self._utf8, piece, final=False)
-        assert self._pieces is not None
-        if self._pieces and len(self._pieces[-1]) < _GATHERED:
-            self._pieces[-1] += piece
+        if self._gathered is None:
+            self._gathered = [piece]
+        elif len(self._gathered[-1]) + len(piece) <= _STEP:
+            self._gathered[-1] += piece
         else:
-            self._pieces.append(piece)
+            self._gathered.append(piece)
 
     def _finish(self) -> bool:
         if self._compressed:
@@ -219,17 +244,10 @@ class FrameReader:
             self._keep(rest)
         if self._utf8 is not None:
             _validate(self._utf8, b"", final=True)
-        assert self._pieces is not None
-        data = b"".join(self._pieces)
-        message = _message(self._kind, data)
-        size = self._size
-        self._kind, self._compressed, self._size, self._pieces, self._utf8 = (
-            CONTINUATION,
-            False,
-            0,
-            None,
-            None,
-        )
+        data = b"" if self._gathered is None else b"".join(self._gathered)
+        message, size = _message(self._kind, data), self._size
+        self._kind, self._compressed, self._size = CONTINUATION, False, 0
+        self._gathered = self._utf8 = None
         return self._receiver.on_message(message, size)
 
 
@@ -274,22 +292,17 @@ def read_close(payload: bytes) -> tuple[int, str]:
         raise _not_utf8() from None
 
 
-def _unmasked(payload: bytes, mask: bytes) -> bytearray:
+def _unmasked(payload: bytes | memoryview, mask: bytes) -> bytearray:
     data = bytearray(payload)
     websocket_mask(mask, data)
     return data
 
 
-def _rotated(mask: bytes, by: int) -> bytes:
-    by &= 3
-    return mask[by:] + mask[:by]
-
-
 def _message(opcode: int, data: bytes | bytearray) -> WSMessage:
     if opcode == BINARY:
-        return WSMessage(WSMsgType.BINARY, bytes(data), "")
+        return _new(WSMessage, (WSMsgType.BINARY, bytes(data), ""))
     try:
-        return WSMessage(WSMsgType.TEXT, data.decode(), "")
+        return _new(WSMessage, (WSMsgType.TEXT, data.decode(), ""))
     except UnicodeDecodeError:
         raise _not_utf8() from None
 
@@ -307,3 +320,7 @@ def _broken(reason: str) -> FrameError:
 
 def _not_utf8() -> FrameError:
     return FrameError(CloseCode.INVALID_PAYLOAD, "not valid UTF-8")
+
+
+def _too_big(limit: int) -> FrameError:
+    return FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message may have at most {limit} bytes")

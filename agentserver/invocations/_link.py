@@ -15,6 +15,7 @@ from typing import Final
 from aiohttp import WSMessage, WSMsgType
 
 from agentserver.core._observer import Traffic
+from agentserver.invocations._bulk import BULK, Bulk
 from agentserver.invocations._deflate import Deflate, Deflater, Inflater
 from agentserver.invocations._frames import (
     BINARY,
@@ -123,6 +124,8 @@ class Link(asyncio.Protocol):
         self.heard = True
         if not self._deaf:
             self._read(data)
+            if self._reader.left > BULK:
+                Bulk(self, self._reader, self._transport)
 
     def eof_received(self) -> None:
         """The client sends no more; the transport closes itself."""
@@ -187,7 +190,7 @@ class Link(asyncio.Protocol):
         try:
             self._reader.feed(data)
         except FrameError as error:
-            self._fail(error)
+            self.fail(error)
 
     def _on_close(self, payload: bytes) -> None:
         code, reason = read_close(payload)
@@ -202,7 +205,8 @@ class Link(asyncio.Protocol):
         else:
             self._hear_the_last(WSMessage(WSMsgType.CLOSE, code, reason), answer)
 
-    def _fail(self, error: FrameError) -> None:
+    def fail(self, error: FrameError) -> None:
+        """The client broke the protocol."""
         self.error = error
 
         def answer() -> None:
