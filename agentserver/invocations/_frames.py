@@ -30,7 +30,7 @@ _WHOLE: Final = frozenset({_FINAL | TEXT, _FINAL | BINARY})
 # the system gives and takes each time. A multiple of the mask's 4 bytes.
 _STEP: Final = 1 << 16
 # A named tuple's own constructor costs twice as much.
-_new: Final[Callable[[type[WSMessage], tuple[WSMsgType, bytes | str, str]], WSMessage]]
+_new: Callable[[type[WSMessage], tuple[WSMsgType, bytes | str, str]], WSMessage]
 _new = tuple.__new__  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - it is generic
 
 _new_utf8 = codecs.getincrementaldecoder("utf-8")
