@@ -364,10 +364,6 @@ class Link(asyncio.Protocol):
             self.close_code = CloseCode.ABNORMAL
         self._transport.abort()
 
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        """A fact about the transport."""
-        return self._transport.get_extra_info(name, default)
-
     # --- the rest
 
     def _write_close(self, payload: bytes) -> None:

@@ -171,6 +171,10 @@ class Connection:
         scope = self._exchange.scope
         link.traffic = None if scope is None else scope.traffic
         _take_over(request, link)
+        if link.lost.done():
+            self._error = ErrorCode.ACCEPT_FAILED
+            self._report(CloseCode.ABNORMAL)
+            return
         self._lifetime.add_listener(self._go_away)
         keepalive = Keepalive(link, ping_interval) if ping_interval else None
         try:
@@ -283,11 +287,11 @@ def _take_over(request: web.Request, link: Link) -> None:
     """Give *link* what the connection receives from now on, and what it has received behind the request."""
     protocol, transport = request.protocol, request.transport
     protocol.keep_alive(False)
-    protocol.set_parser(_Tail(link))  # type: ignore[arg-type]  # it has what is used of a parser
     if transport is None or transport.is_closing():
         link.connection_lost(None)
-    else:
-        transport.set_protocol(link)
+        return
+    transport.set_protocol(link)
+    protocol.set_parser(_Tail(link))  # type: ignore[arg-type]  # it has what is used of a parser
 
 
 def _is_being_cancelled() -> bool:

@@ -88,7 +88,7 @@ class WebSocket(web.WebSocketResponse):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """A fact about the transport, as asyncio names them."""
-        return self.link.get_extra_info(name, default)
+        return default if self._req is None else self._req.get_extra_info(name, default)
 
     async def ping(self, message: bytes = b"") -> None:
         """Send a Ping of at most 125 bytes."""
