@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from agentserver.cli.outcome import CommandError
+from agentserver.cli.outcome import CommandError, Exit
 from agentserver.wire import PORT_VARIABLE, PROJECT_ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ def _client(arguments: argparse.Namespace) -> InvocationsClient:
             timeouts=timeouts,
             retry=NO_RETRY,
         )
+    if credential is None and not _has_azure_identity():
+        raise CommandError(
+            f"A hosted agent needs a token: set {TOKEN_VARIABLE}, or pip install 'agentserver-invocations[hosted]'",
+            Exit.REFUSED,
+        )
     return InvocationsClient.hosted(
         _project(arguments),
         arguments.agent,
@@ -80,6 +86,13 @@ def _client(arguments: argparse.Namespace) -> InvocationsClient:
         timeouts=timeouts,
         retry=NO_RETRY,
     )
+
+
+def _has_azure_identity() -> bool:
+    try:
+        return find_spec("azure.identity") is not None
+    except ImportError:  # of the package around it
+        return False
 
 
 def _project(arguments: argparse.Namespace) -> str:

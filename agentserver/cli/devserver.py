@@ -16,8 +16,8 @@ from typing import Final, TypeAlias
 
 from agentserver.cli.console import styled
 from agentserver.cli.outcome import Exit, exit_of
-from agentserver.cli.run import serve, set_variables
-from agentserver.cli.target import TargetError, load
+from agentserver.cli.run import prepare, serve
+from agentserver.cli.target import TargetError
 from agentserver.core.environment import FoundryEnvironment
 from agentserver.errors import AgentServerError
 from agentserver.wire import LOG_FORMAT_VARIABLE
@@ -72,12 +72,12 @@ def _is_foreign(filename: str) -> bool:
 def main() -> int:
     """Serve the target that the arguments name."""
     arguments = _arguments()
-    set_variables(arguments)
+    prepare(arguments)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         if arguments.log_format is None and LOG_FORMAT_VARIABLE not in os.environ:
             _log_for_a_person()
-        serve(load(arguments.target), arguments)
+        serve(arguments.target)
     except TargetError as error:
         if error.__cause__ is not None:
             print(own_traceback(error.__cause__), file=sys.stderr)

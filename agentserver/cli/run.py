@@ -4,49 +4,53 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
 
-from agentserver.cli.outcome import CommandError, Exit
-from agentserver.cli.target import load
-from agentserver.wire import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE
+from agentserver.cli.outcome import Exit
+from agentserver.cli.target import is_program, load, run_program
+from agentserver.wire import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE, PORT_VARIABLE
 
-__all__ = ["run", "serve", "set_variables"]
+__all__ = ["prepare", "run", "serve"]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve the target. Returns after a clean end."""
-    set_variables(arguments)
-    serve(load(arguments.target), arguments)
+    prepare(arguments)
+    serve(arguments.target)
     return Exit.OK
 
 
-def serve(target: Any, arguments: argparse.Namespace) -> None:
-    """Serve *target*: a handler class, an object, a factory, a host or its builder.
+def serve(target: str) -> None:
+    """Run the program that *target* is, or serve the handler, object, factory, host or builder that it names.
 
     Raises:
         SystemExit: If the server cannot start; with 1 or 2 and one line on standard error.
-        CommandError: If an option comes too late for what *target* is.
+        TargetError: If the target cannot be loaded.
     """
+    if is_program(target):
+        run_program(target)
+        return
     from agentserver.invocations.builder import AgentHost, AgentHostBuilder
     from agentserver.invocations.server import InvocationsServer
 
-    options = {"port": arguments.port, "host": arguments.host}
-    chosen = {name: value for name, value in options.items() if value is not None}
-    if isinstance(target, AgentHostBuilder):
-        target.configure(**chosen).build().run()
-    elif isinstance(target, AgentHost):
-        if chosen:
-            raise CommandError(f"--{min(chosen)} comes too late for a host that is built: name its builder")
-        target.run()
+    found = load(target)
+    if isinstance(found, AgentHostBuilder):
+        found.build().run()
+    elif isinstance(found, AgentHost):
+        found.run()
     else:
-        InvocationsServer.run(target, configure=lambda builder: builder.configure(**chosen))
+        InvocationsServer.run(found)
 
 
-def set_variables(arguments: argparse.Namespace) -> None:
-    """Let options go before their variables, before the target is imported and reads them."""
+def prepare(arguments: argparse.Namespace) -> None:
+    """Let options go before their variables and before the code, which is imported after this."""
+    from agentserver.core.builder import HostBuilder
+
     for name, value in (
         (LOG_LEVEL_VARIABLE, arguments.log_level),
         (LOG_FORMAT_VARIABLE, arguments.log_format),
+        (PORT_VARIABLE, arguments.port),
     ):
-        if value is not None:
-            os.environ[name] = value
+        if value:  # port 0 is an option alone: any free one
+            os.environ[name] = str(value)
+    options = {"port": arguments.port, "host": arguments.host}
+    HostBuilder.overrides = {name: value for name, value in options.items() if value is not None}

@@ -1,10 +1,12 @@
-"""Finds what is to be served: ``module:Handler``, ``file.py`` or ``file.py:Handler``."""
+"""Finds what is to be served: ``module:Handler``, ``file.py``, ``file.py:Handler``, a program that serves."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
+import runpy
 import sys
 import traceback
 from pathlib import Path
@@ -12,8 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from agentserver.cli.outcome import CommandError, Exit
+from agentserver.errors import AgentServerError
 
-__all__ = ["TargetError", "load"]
+__all__ = ["TargetError", "is_program", "load", "run_program"]
 
 
 class TargetError(CommandError):
@@ -21,6 +24,33 @@ class TargetError(CommandError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, Exit.TARGET)
+
+
+def is_program(target: str) -> bool:
+    """Whether *target* is a file that does something under ``if __name__ == "__main__":``."""
+    try:
+        tree = ast.parse(Path(target).read_bytes()) if target.endswith(".py") else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError):
+        return False  # load() says what is wrong with it
+    guards = (ast.unparse(node.test) for node in tree.body if isinstance(node, ast.If))
+    return "__name__ == '__main__'" in guards
+
+
+def run_program(target: str) -> None:
+    """Run the file *target* as ``python FILE`` does, so that what it configures itself holds.
+
+    Raises:
+        TargetError: If it fails; not if its server cannot start, which is an error of its own.
+    """
+    path = Path(target).resolve()
+    sys.path.insert(0, str(path.parent))
+    sys.argv = [target]
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except AgentServerError:
+        raise
+    except Exception as error:
+        raise _failed(f"{target} cannot be run", error) from error
 
 
 def load(target: str) -> Any:
@@ -56,7 +86,7 @@ def _from_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise _import_failed(str(path), error) from error
+        raise _failed(f"{path} cannot be imported", error) from error
     except SystemExit as error:
         raise TargetError(f"{path} ends the process ({error}) while it is imported") from error
     return module
@@ -70,17 +100,17 @@ def _from_name(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name + ".").startswith(error.name + "."):
-            raise _import_failed(name, error) from error
+            raise _failed(f"{name} cannot be imported", error) from error
         raise TargetError(f"There is no module {error.name!r}, in {Path.cwd()} or installed") from None
     except Exception as error:
-        raise _import_failed(name, error) from error
+        raise _failed(f"{name} cannot be imported", error) from error
     except SystemExit as error:
         raise TargetError(f"{name} ends the process ({error}) while it is imported") from error
 
 
-def _import_failed(what: str, error: Exception) -> TargetError:
+def _failed(what: str, error: Exception) -> TargetError:
     words = " ".join(str(error).split()) or "no further words"
-    return TargetError(f"{what} cannot be imported: {type(error).__name__}: {words}{_place(error)}")
+    return TargetError(f"{what}: {type(error).__name__}: {words}{_place(error)}")
 
 
 def _place(error: Exception) -> str:
@@ -93,11 +123,7 @@ def _place(error: Exception) -> str:
 
 
 def _is_machinery(filename: str) -> bool:
-    return (
-        filename == __file__
-        or filename.startswith("<frozen importlib")
-        or "importlib" in Path(filename).parts
-    )
+    return filename == __file__ or filename.startswith("<frozen") or "importlib" in Path(filename).parts
 
 
 def _attribute(module: ModuleType, name: str, target: str) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
 from typing_extensions import Self
@@ -32,6 +32,9 @@ class HostBuilder:
     Args:
         environment: What the platform says; read from the process's environment by default.
     """
+
+    overrides: ClassVar[Mapping[str, Any]] = {}
+    """Options that go before those of the code: what the process's command line says."""
 
     environment: FoundryEnvironment = field(default_factory=FoundryEnvironment.read)
     options: AgentHostOptions = field(default_factory=AgentHostOptions)
@@ -151,6 +154,7 @@ class HostBuilder:
     def _parts(self) -> HostParts:
         if not self._protocols:
             raise ConfigurationError("the host serves no protocol: call add_invocations(MyHandler) first")
+        self.configure(**self.overrides)
         lifetime = Lifetime()
         provider = None if self._services is None else self._services.build()
         admission = admission_for(self.options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from aiohttp import ClientSession, web
 
 from agentserver import InvocationContext, InvocationHandler, NotFoundError, ServerSentEvent
 from tests.cli.process import clean_environment, cli
-from tests.servers import free_port, serving
+from tests.servers import ROOT, free_port, serving
 
 
 class TalkativeHandler(InvocationHandler):
@@ -170,6 +171,43 @@ async def test_a_token_is_not_sent_unencrypted_to_another_machine() -> None:
     done = await cli("invoke", "hi", "--url", "http://192.0.2.1:8088", env={"AGENTSERVER_TOKEN": "t"})
     assert done.code == 5
     assert "https" in done.sentence
+
+
+async def test_a_hosted_agent_is_called_at_its_address_with_the_token_and_the_preview_flag() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        seen = {name: request.headers[name] for name in ("Authorization", "Foundry-Features")}
+        return web.json_response({"path": request.path, **seen})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    variables = {
+        "AGENTSERVER_TOKEN": "t-1",
+        "FOUNDRY_PROJECT_ENDPOINT": f"http://127.0.0.1:{port}/api/projects/project",
+    }
+    try:
+        done = await cli("invoke", "hi", "--agent", "my-agent", env=variables)
+    finally:
+        await runner.cleanup()
+    assert json.loads(done.out) == {
+        "path": "/api/projects/project/agents/my-agent/endpoint/protocols/invocations",
+        "Authorization": "Bearer t-1",
+        "Foundry-Features": "HostedAgents=V1Preview",
+    }
+
+
+async def test_a_hosted_agent_without_a_token_ends_with_5_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "azure").mkdir()
+    (tmp_path / "azure" / "__init__.py").write_text("raise ImportError")
+    project = "http://127.0.0.1:1/api/projects/project"
+    variables = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = await cli("invoke", "hi", "--agent", "my-agent", "--project", project, env=variables)
+    assert done.code == 5
+    assert "AGENTSERVER_TOKEN" in done.sentence
+    assert "pip install 'agentserver-invocations[hosted]'" in done.sentence
 
 
 async def test_an_error_of_the_agent_ends_with_6_and_its_words(url: str) -> None:

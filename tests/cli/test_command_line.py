@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import shutil
 import subprocess
@@ -119,6 +120,23 @@ async def test_colours_are_for_terminals_alone() -> None:
         await screen.until("listening")
         assert "\x1b" not in screen.raw
     assert "\x1b" not in (await cli("invoke", "hi", "--url", address)).err
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "what"),
+    [
+        ("watchfiles", ["dev", "samples/01_getting_started/main.py"], "'agentserver dev'"),
+        ("argcomplete", ["completion", "bash"], "Completion"),
+    ],
+)
+async def test_a_command_without_its_package_says_what_to_install(
+    package: str, arguments: list[str], what: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"{package}.py").write_text("raise ImportError")
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = await cli(*arguments, cwd=ROOT, env={"PYTHONPATH": paths})
+    assert done.code == 2
+    assert done.sentence == f"{what} needs one more package: pip install 'agentserver-invocations[cli]'"
 
 
 async def test_conformance_is_the_kit_with_its_own_arguments_and_codes() -> None:

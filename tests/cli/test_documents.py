@@ -26,7 +26,7 @@ SCENES = [("README.md", "Command line")] + [
     for section in re.findall(r"^## (.+)$", CLI, re.MULTILINE)
     if "```bash" in CLI.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
 ]
-SERVERS = ("agentserver run", "agentserver dev", "python samples/")
+SERVERS = ("agentserver run", "agentserver dev")
 
 
 class Shell:

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from tests.cli.process import cli
-from tests.servers import free_port, running
+from tests.servers import ROOT, free_port, running
 
 AGENT = """
 from agentserver import InvocationHandler
@@ -26,6 +26,31 @@ HANDLERS = {
     "raising.py": "def load():\n    raise ValueError('no key')\n\nload()\n",
     "leaving.py": "import sys\nsys.exit('I leave')\n",
     "sync.py": AGENT.replace("async def", "def").replace("await request.text()", "'x'"),
+    "program.py": AGENT
+    + """
+from dataclasses import dataclass
+
+from agentserver import InvocationsServer
+
+@dataclass
+class Greeting:
+    words: str
+
+class Greeter(Echo):
+    def __init__(self, greeting: Greeting) -> None:
+        self.greeting = greeting
+
+    async def handle(self, request, context):
+        return self.greeting.words + await request.text()
+
+def configure(builder):
+    builder.services.add_singleton(Greeting, Greeting("Hello, "))
+    builder.configure(port=1)
+
+if __name__ == "__main__":
+    InvocationsServer.run(Greeter, configure=configure)
+""",
+    "failing.py": "if __name__ == '__main__':\n    raise ValueError('no key')\n",
     "built.py": AGENT
     + "\nfrom agentserver import AgentHost\nbuilder = AgentHost.create_builder().add_invocations(Echo)\n"
     "host = AgentHost.create_builder().add_invocations(Echo).build()\n",
@@ -70,6 +95,24 @@ async def test_options_go_before_their_variables(project: Path) -> None:
     assert all(line.startswith("{") for line in server.log)
 
 
+async def test_a_file_that_serves_by_itself_runs_as_the_program_that_it_is(project: Path) -> None:
+    port = free_port()
+    options = ["--port", str(port), "--host", "127.0.0.1"]  # before the code's own, which may not listen on 1
+    async with running(
+        "-m", "agentserver.cli", "run", str(project / "program.py"), *options, port=port
+    ) as server:
+        assert await said(server.url) == "Hello, hi"
+        assert await server.stop() == 0
+
+
+async def test_a_program_with_an_application_of_its_own_gets_the_port(project: Path) -> None:
+    port = free_port()
+    sample = ROOT / "samples" / "07_self_hosted" / "main.py"
+    options = ["--port", str(port)]
+    async with running("-m", "agentserver.cli", "run", str(sample), *options, port=port) as server:
+        assert await said(f"{server.url}/v1") == "You said: hi"
+
+
 async def said(url: str) -> str:
     async with aiohttp.ClientSession() as client, client.post(f"{url}/invocations", data="hi") as answer:
         return await answer.text()
@@ -87,6 +130,7 @@ async def said(url: str) -> str:
         ("broken.py", "broken.py cannot be imported: SyntaxError: invalid syntax (broken.py, line 1)"),
         ("missing", "missing cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
         ("raising.py", "raising.py cannot be imported: ValueError: no key (raising.py, line 2)"),
+        ("failing.py", "failing.py cannot be run: ValueError: no key (failing.py, line 2)"),
         ("leaving.py", "leaving.py ends the process (I leave) while it is imported"),
     ],
 )
@@ -104,7 +148,6 @@ async def test_a_wrong_target_ends_with_3_and_one_sentence(target: str, words: s
         (["agent.py"], {"PORT": "http"}, 2, "PORT is 'http', but it must be a whole number from 1 to 65535"),
         (["agent.py", "--port", "70000"], {}, 2, "argument --port: '70000' is no port"),
         (["agent.py", "--log-level", "loud"], {}, 2, "argument --log-level: invalid choice: 'LOUD'"),
-        (["built.py:host", "--port", "0"], {}, 2, "--port comes too late for a host that is built"),
         ([], {}, 2, "the following arguments are required: TARGET"),
     ],
 )
