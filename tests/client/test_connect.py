@@ -19,6 +19,7 @@ from agentserver.client import (
     RefusedError,
     ResponseError,
     Retry,
+    Timeouts,
     UnreachableError,
 )
 
@@ -287,6 +288,33 @@ async def test_the_callers_active_span_is_the_parent_of_a_connection(serve: Star
         with use_span(span):
             async with client.connect() as connection:
                 assert format(span.get_span_context().trace_id, "032x") in str(await connection.receive(5))
+
+
+async def test_a_ping_that_nobody_answers_is_a_deadline_error(serve: Start) -> None:
+    over = asyncio.Event()
+
+    async def deaf(_socket: web.WebSocketResponse, _request: web.Request) -> None:
+        await over.wait()
+
+    async with InvocationsClient(await serve(deaf), timeouts=Timeouts(close=0.1)) as client:
+        async with client.connect(heartbeat=None) as connection:
+            with pytest.raises(DeadlineError, match=r"no Pong came within 0\.05 s"):
+                await connection.ping(timeout=0.05)
+    over.set()
+
+
+async def test_a_peer_that_answers_no_ping_is_gone(serve: Start) -> None:
+    over = asyncio.Event()
+
+    async def deaf(_socket: web.WebSocketResponse, _request: web.Request) -> None:
+        await over.wait()
+
+    async with InvocationsClient(await serve(deaf)) as client:
+        async with client.connect(heartbeat=0.1) as connection:
+            with pytest.raises(ConnectionClosedError) as caught:
+                await connection.receive(10)
+    over.set()
+    assert caught.value.code == 1006
 
 
 async def test_no_server_is_unreachable(unused_tcp_port: int) -> None:

@@ -245,3 +245,65 @@ async def test_a_text_that_is_no_unicode_is_refused_before_it_is_sent() -> None:
     async with InvocationsClient() as client:
         with pytest.raises(ValueError, match="cannot be sent as UTF-8: surrogates not allowed at 1"):
             await client.invoke("a\ud800")
+
+
+@pytest.mark.parametrize(("cut", "kind"), [(True, LostConnectionError), (False, DeadlineError)])
+async def test_an_answer_that_stops_half_way_is_no_answer(
+    serve: Start, cut: bool, kind: type[Exception]
+) -> None:
+    async def half(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"half")
+        if cut:
+            assert request.transport is not None
+            request.transport.close()
+        else:
+            await asyncio.Event().wait()
+        return response
+
+    async with InvocationsClient(await serve(half)) as client:
+        with pytest.raises(kind):
+            await client.invoke("x", timeout=30 if cut else 0.2)
+
+
+async def test_a_redirect_is_not_followed_and_says_where_it_leads(serve: Start) -> None:
+    async def elsewhere(_request: web.Request) -> web.StreamResponse:
+        raise web.HTTPTemporaryRedirect("http://elsewhere.example/")
+
+    async with InvocationsClient(await serve(elsewhere)) as client:
+        with pytest.raises(ResponseError, match=r"redirects to http://elsewhere\.example/: use that address"):
+            await client.invoke("x")
+
+
+async def test_a_hosted_agent_has_no_readiness_to_ask_for() -> None:
+    project = "https://account.services.ai.azure.com/api/projects/project"
+    async with InvocationsClient.hosted(project, "a", credential=lambda: "t") as client:
+        with pytest.raises(ValueError, match="no readiness route"):
+            await client.ready()
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first_delay": -1}, {"max_delay": -1}])
+def test_a_retry_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="or more"):
+        Retry(**wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the mistake
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "text"),
+    [
+        ("text/plain; charset=latin-1", b"caf\xe9", "café"),
+        ('text/plain; charset="utf-8"; x=y', "café".encode(), "café"),
+        ("text/plain; charset=no-such", "café".encode(), "café"),
+        ("application/json", b"\xff", "\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+async def test_text_is_read_in_the_charset_the_server_names(
+    serve: Start, content_type: str, body: bytes, text: str
+) -> None:
+    async def say(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async with InvocationsClient(await serve(say)) as client:
+        answer = await client.invoke()
+    assert (answer.text, answer.running) == (text, False)
