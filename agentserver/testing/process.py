@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import random
 import re
 import signal
 import socket
@@ -27,6 +28,7 @@ Target = str | Path | type[InvocationHandler]
 
 _MODULE_AND_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _START_SECONDS = 30.0
+_random = random.SystemRandom()  # a seed of the test run must not give every process the same port
 _LONGEST_LINE = 1 << 24
 
 
@@ -217,10 +219,22 @@ async def run_server(
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that was free a moment ago.
+
+    It is below those that systems give to outgoing connections, so that none of them takes it meanwhile.
+
+    Raises:
+        AssertionError: If none is found in a hundred tries.
+    """
+    for _ in range(100):
+        number = _random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", number))
+            except OSError:
+                continue
+            return number
+    raise AssertionError("no free port was found between 20000 and 32000")
 
 
 def _arguments(target: tuple[Target, ...]) -> list[str]:

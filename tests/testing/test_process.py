@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from agentserver import InvocationHandler
 from agentserver.client import LostConnectionError, ResponseError
-from agentserver.testing import ServerEndedError, run_server
+from agentserver.testing import ServerEndedError, free_port, run_server
 from tests.servers import ROOT
 from tests.testing.agents import Echo
 
@@ -86,6 +88,18 @@ async def test_a_class_that_no_other_process_can_import_is_refused() -> None:
     with pytest.raises(ValueError, match="write the class at the top of a module"):
         async with run_server(kind):
             pass
+
+
+def test_a_free_port_can_be_listened_on_and_is_no_other_tests() -> None:
+    random.seed(1)
+    first = free_port()
+    random.seed(1)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", first))
+        listener.listen()
+        others = {free_port() for _ in range(50)}
+    assert first not in others
+    assert len(others) > 40
 
 
 async def test_nothing_outlives_the_block() -> None:
