@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from agentserver.client.errors import AnswerError
 
 __all__ = ["EventParser", "StreamEvent"]
+
+_MAX_RETRY_DIGITS: Final = 18  # far beyond any wait; Python refuses to read numbers of thousands of digits
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class EventParser:
             self._event = value
         elif name == "id" and "\0" not in value:
             self._id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
+        elif name == "retry" and value.isascii() and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
             self._retry = int(value)
 
     def _dispatch(self) -> StreamEvent | None:
