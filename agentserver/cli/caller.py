@@ -72,12 +72,7 @@ def _client(arguments: argparse.Namespace) -> InvocationsClient:
             timeouts=timeouts,
             retry=NO_RETRY,
         )
-    if credential is None and not _has_azure_identity():
-        raise CommandError(
-            f"A hosted agent needs a token: set {TOKEN_VARIABLE}, or pip install 'agentserver-invocations[hosted]'",
-            Exit.REFUSED,
-        )
-    return InvocationsClient.hosted(
+    client = InvocationsClient.hosted(
         _project(arguments),
         arguments.agent,
         session_id=arguments.session,
@@ -86,6 +81,13 @@ def _client(arguments: argparse.Namespace) -> InvocationsClient:
         timeouts=timeouts,
         retry=NO_RETRY,
     )
+    if credential is None and not _has_azure_identity():
+        raise CommandError(
+            f"A hosted agent needs a token: set {TOKEN_VARIABLE},"
+            " or pip install 'agentserver-invocations[hosted]'",
+            Exit.REFUSED,
+        )
+    return client
 
 
 def _has_azure_identity() -> bool:
