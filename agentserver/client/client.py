@@ -223,10 +223,12 @@ class InvocationsClient:
     async def get(self, invocation_id: str, *, timeout: float | None = None) -> Answer:
         """Return the state of an invocation, as the agent tells it.
 
+        On the hosting platform, ask in the session of the invocation: ``client.session(answer.session_id)``.
+
         Raises:
             ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``get``.
         """
-        url = self._transport.endpoint.invocation(invocation_id)
+        url = self._transport.endpoint.invocation(invocation_id, self.session_id)
         return await self._transport.answer(Call("GET", url, invocation_id, self.session_id, timeout=timeout))
 
     async def cancel(self, invocation_id: str, *, timeout: float | None = None) -> Answer:
@@ -235,7 +237,7 @@ class InvocationsClient:
         Raises:
             ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``cancel``.
         """
-        url = self._transport.endpoint.cancel(invocation_id)
+        url = self._transport.endpoint.cancel(invocation_id, self.session_id)
         return await self._transport.answer(
             Call("POST", url, invocation_id, self.session_id, timeout=timeout)
         )

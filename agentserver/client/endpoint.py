@@ -45,13 +45,13 @@ class Endpoint:
         """The address of a new invocation, in a session if one is given."""
         return _in_session(self.invocations, session_id)
 
-    def invocation(self, invocation_id: str) -> URL:
-        """The address of one invocation."""
-        return self._part(check_id("invocation_id", invocation_id))
+    def invocation(self, invocation_id: str, session_id: str | None = None) -> URL:
+        """The address of one invocation; the platform finds its container by the session."""
+        return _in_session(self._part(check_id("invocation_id", invocation_id)), session_id)
 
-    def cancel(self, invocation_id: str) -> URL:
+    def cancel(self, invocation_id: str, session_id: str | None = None) -> URL:
         """The address that cancels one invocation."""
-        return self._part(check_id("invocation_id", invocation_id), "cancel")
+        return _in_session(self._part(check_id("invocation_id", invocation_id), "cancel"), session_id)
 
     def connect(self, session_id: str | None, *, actions: bool = False) -> URL:
         """The address of a WebSocket, raw or speaking the action protocol."""

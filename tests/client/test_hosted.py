@@ -28,6 +28,7 @@ def test_the_hosted_addresses_are_those_of_the_contract() -> None:
     assert str(endpoint.invoke("s-1")) == base + "?api-version=v1&agent_session_id=s-1"
     assert str(endpoint.invocation("i-1")) == base + "/i-1?api-version=v1"
     assert str(endpoint.cancel("i-1")) == base + "/i-1/cancel?api-version=v1"
+    assert str(endpoint.cancel("i-1", "s-1")) == base + "/i-1/cancel?api-version=v1&agent_session_id=s-1"
     socket = (
         "wss://acct.services.ai.azure.com/api/projects/agents/endpoint/protocols/invocations_ws"
         "?project_name=proj&agent_name=my-agent"

@@ -120,6 +120,15 @@ async def test_cancel_posts_to_the_invocations_own_path(serve: Start) -> None:
         assert (await client.cancel("a:b.c")).json()["path"] == "/invocations/a:b.c/cancel"
 
 
+async def test_a_session_is_named_in_get_and_cancel_too_so_that_a_platform_finds_its_container(
+    serve: Start,
+) -> None:
+    async with InvocationsClient(await serve(post=echo, get=echo)) as client:
+        session = client.session("s-9")
+        for answer in (await session.get("i"), await session.cancel("i"), await session.wait("i")):
+            assert answer.json()["query"] == {"agent_session_id": "s-9"}
+
+
 async def test_an_error_carries_code_message_source_and_ids(serve: Start) -> None:
     async def refuse(_request: web.Request) -> web.Response:
         return web.json_response(
