@@ -5,8 +5,9 @@ PYTHONS ?= 3.10 3.13
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SAMPLE ?= 01_getting_started
+PEER   := parity/.venv
 
-.PHONY: run test test-templates style types bench bench-quick check lock hardening clean
+.PHONY: run test test-templates style types bench bench-quick check lock hardening parity clean
 
 run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088, or make run SAMPLE=03_streaming
 	$(BIN)/python samples/$(SAMPLE)/main.py
@@ -46,8 +47,23 @@ lock: $(VENV)/.supply  ## pin anew what the tests run with
 hardening: $(VENV)/.supply  ## some minutes: hostile clients, faults and fuzzers, beyond what make test does
 	$(BIN)/python -m pytest hardening $(ARGS)
 
+parity: $(VENV)/.test $(PEER)/.made  ## some minutes: judge the official Python package live, then write docs/parity.md
+	mkdir -p build
+	-$(BIN)/python -m agentserver.conformance --command '$(PEER)/bin/python parity/python/reference_agent.py' \
+		--label 'azure-ai-agentserver-invocations 1.2.0' --html build/parity-python.html \
+		--about 'The package as released on PyPI, with azure-ai-agentserver-core 2.2.0 on Hypercorn 0.18, recorded by make parity.' \
+		--record parity/recordings/python-1.2.0.json
+	$(BIN)/python -m agentserver.conformance --command '$(BIN)/python -m agentserver.conformance.reference_agent' \
+		--record build/parity-ours.json
+	$(BIN)/python -m agentserver.conformance.parity_page build/parity-ours.json parity docs/parity.md
+
 clean:
-	rm -rf $(VENV) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
+	rm -rf $(VENV) $(PEER) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
+
+$(PEER)/.made: parity/python/requirements.txt
+	$(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,18 +39,39 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("\n".join(f"{r.level.value:<6} {r.id:<36} {r.sentence}" for r in requirements))
             return EXIT_CONFORMS
         judged = _judge(options, cases)
-        report = Report(
-            options.url or options.command,
-            judged.identity,
-            tuple(judged.verdicts(requirements)),
-            judged.seconds,
-        )
+        report = _report(options, judged, requirements)
         _write(options, report, judged)
+        unstable = _unstable(options, requirements, cases, report)
     except (StartError, _UsageError, OSError) as error:
         print(f"agentserver conformance: {error}", file=sys.stderr)
         return EXIT_USAGE
     print(table(report, verbose=options.verbose), end="")
-    return EXIT_CONFORMS if report.passed else EXIT_MISSED
+    print("".join(f"{line}\n" for line in unstable), end="")
+    return EXIT_CONFORMS if report.passed and not unstable else EXIT_MISSED
+
+
+def _report(options: argparse.Namespace, judged: Run, requirements: Sequence[Requirement]) -> Report:
+    verdicts = tuple(judged.verdicts(requirements))
+    return Report(options.url or options.command, judged.identity, verdicts, judged.seconds)
+
+
+def _unstable(
+    options: argparse.Namespace, requirements: Sequence[Requirement], cases: list[Case], first: Report
+) -> list[str]:
+    """Judge again as often as ``--repeat`` says; a sentence for each verdict that was not always the same."""
+    outcomes = {verdict.requirement.id: [verdict] for verdict in first.verdicts}
+    for number in range(2, options.repeat + 1):
+        again = _report(options, _judge(options, cases), requirements)
+        print(f"{number} of {options.repeat}: {again.summary}", file=sys.stderr)
+        for verdict in again.verdicts:
+            outcomes[verdict.requirement.id].append(verdict)
+    return [
+        f"unstable: {name}: {other.outcome.value} after {verdicts[0].outcome.value}: "
+        f"{other.reason or verdicts[0].reason}"
+        for name, verdicts in outcomes.items()
+        for other in verdicts[1:]
+        if other.outcome is not verdicts[0].outcome
+    ]
 
 
 class _UsageError(Exception):
@@ -73,11 +95,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--jobs", type=int, default=2, metavar="N", help="servers at the same time (default: 2)"
     )
+    parser.add_argument(
+        "--repeat", type=int, default=1, metavar="N", help="judge N times; a verdict that changes is a miss"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit XML")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one HTML page")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write down everything that came back")
-    parser.add_argument("--label", default="", help="the name of the server in the recording")
+    parser.add_argument("--label", default="", help="name and version of the server, for the recording")
+    parser.add_argument("--about", default="", help="what was recorded, and how, for the recording")
     parser.add_argument("--list", action="store_true", help="list the requirements and end")
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="show every requirement, not only the misses"
@@ -102,6 +128,8 @@ def _judge(options: argparse.Namespace, cases: list[Case]) -> Run:
         raise _UsageError("give either a URL or --command '...'")
     if options.jobs < 1:
         raise _UsageError(f"--jobs is {options.jobs}, but at least one server must run")
+    if options.repeat < 1:
+        raise _UsageError(f"--repeat is {options.repeat}, but it must be 1 or more")
     if options.command:
         command = shlex.split(options.command)
         progress = _progress if sys.stderr.isatty() else None
@@ -130,13 +158,21 @@ def _write(options: argparse.Namespace, report: Report, judged: Run) -> None:
         if path is not None:
             path.write_text(text(), encoding="utf-8")
     if options.record is not None:
-        cases = [
-            judged.seen[case.id].record(raw=case.raw)
-            for case in load_cases().values()
-            if case.id in judged.seen
-        ]
-        document = {"label": options.label or report.target, "identity": report.identity, "cases": cases}
-        options.record.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        document = json.dumps(_recording(options, report, judged), indent=1, ensure_ascii=False)
+        options.record.write_text(document + "\n", encoding="utf-8")
+
+
+def _recording(options: argparse.Namespace, report: Report, judged: Run) -> dict[str, object]:
+    cases = [
+        judged.seen[case.id].record(raw=case.raw) for case in load_cases().values() if case.id in judged.seen
+    ]
+    return {
+        "version": options.label or report.identity,
+        "about": options.about or report.target,
+        "recorded": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        "verdicts": {verdict.requirement.id: verdict.outcome.value for verdict in report.verdicts},
+        "cases": cases,
+    }
 
 
 def _progress(text: str) -> None:

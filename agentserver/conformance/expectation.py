@@ -25,7 +25,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
-from agentserver.conformance.observation import Observation, json_body, normalise
+from agentserver.conformance.observation import NOT_RECORDED, Observation, json_body, normalise
 
 _ABSENT = "<absent>"
 _ANYTHING = "<any>"
@@ -53,10 +53,12 @@ def missed(expected: Mapping[str, Any], seen: Observation) -> str | None:
     """What of *expected* the observation does not show, as a sentence; ``None`` where it shows all.
 
     Raises:
-        UnobservableError: If the server's output is needed and was not at hand.
+        UnobservableError: If the server's output is needed and was not at hand, or not recorded.
     """
     if "close_events" in expected and seen.close_events is None:
         raise UnobservableError("needs the server's log")
+    if seen.recorded and NOT_RECORDED & set(expected):
+        raise UnobservableError("needs what a recording does not keep")
     if "server_output" in expected and seen.output is None:
         raise UnobservableError("needs the server's output")
     return differs(expected, view(seen), "")
@@ -64,9 +66,9 @@ def missed(expected: Mapping[str, Any], seen: Observation) -> str | None:
 
 def differs(expected: Any, actual: Any, path: str) -> str | None:
     """The first place where *actual* does not match *expected*, as a sentence; ``None`` where all matches."""
-    if _is_object(expected):
+    if is_object(expected):
         return _object(expected, actual, path)
-    if _is_list(expected):
+    if is_list(expected):
         return _list(expected, actual, path)
     if isinstance(expected, str):
         return _text(expected, actual, path)
@@ -75,11 +77,13 @@ def differs(expected: Any, actual: Any, path: str) -> str | None:
     return None
 
 
-def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether *value* is a JSON object."""
     return isinstance(value, dict)
 
 
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether *value* is a JSON array."""
     return isinstance(value, list)
 
 
@@ -87,7 +91,7 @@ def _object(expected: dict[str, Any], actual: Any, path: str) -> str | None:
     if len(expected) == 1 and next(iter(expected)) in _OPERATORS:
         ((operator, operand),) = expected.items()
         return _OPERATORS[operator](operand, actual, path)
-    if not _is_object(actual):
+    if not is_object(actual):
         return _miss(path, expected, actual)
     for name, value in expected.items():
         place = f"{path}.{name}" if path else name
@@ -104,7 +108,7 @@ def _object(expected: dict[str, Any], actual: Any, path: str) -> str | None:
 
 
 def _list(expected: list[Any], actual: Any, path: str) -> str | None:
-    if not _is_list(actual):
+    if not is_list(actual):
         return _miss(path, expected, actual)
     if len(actual) != len(expected):
         return f"{path} has {len(actual)} members instead of {len(expected)}: {_short(actual)}"
@@ -134,7 +138,7 @@ def _any(options: list[Any], actual: Any, path: str) -> str | None:
 
 
 def _each(expected: Any, actual: Any, path: str) -> str | None:
-    if not _is_list(actual) or not actual:
+    if not is_list(actual) or not actual:
         return _miss(path, {"<each>": expected}, actual)
     return next(filter(None, (differs(expected, m, f"{path}[{i}]") for i, m in enumerate(actual))), None)
 
@@ -153,7 +157,7 @@ def _not(expected: Any, actual: Any, path: str) -> str | None:
 
 
 def _count(expected: int, actual: Any, path: str) -> str | None:
-    length = len(actual) if _is_list(actual) else -1
+    length = len(actual) if is_list(actual) else -1
     return (
         None if length == expected else f"{path} has {length} members instead of {expected}: {_short(actual)}"
     )

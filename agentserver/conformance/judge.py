@@ -8,7 +8,7 @@ from enum import Enum
 
 from agentserver.conformance.checks import CHECKS
 from agentserver.conformance.expectation import UnobservableError, missed
-from agentserver.conformance.observation import Observation
+from agentserver.conformance.observation import NOT_RECORDED, Observation
 from agentserver.conformance.requirement import Level, Requirement
 
 
@@ -43,6 +43,8 @@ def judge(requirement: Requirement, seen: Observation) -> Verdict:
     except UnobservableError as missing:
         return Verdict(requirement, Outcome.LEFT_OUT, str(missing))
     except (LookupError, TypeError) as broken:
+        if seen.recorded and NOT_RECORDED & set(broken.args):
+            return Verdict(requirement, Outcome.LEFT_OUT, "needs what a recording does not keep")
         # A check reads members that a wrong answer need not have.
         problem = f"the answer has not the shape that was asked for ({type(broken).__name__}: {broken})"
     return Verdict(requirement, Outcome.MISSED if problem else Outcome.HELD, problem or "")

@@ -16,7 +16,9 @@ CLOSE_EVENT = "invocations_ws connection closed"
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _HEX32 = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _DURATION = re.compile(r"(duration_ms=)\d+(\.\d+)?")
-_TIMES = {"body_ms", "done_ms", "seconds", "output"}
+NOT_RECORDED = {"body_ms", "done_ms", "seconds", "output"}
+"""Members of an answer that a recording does not keep: times, and what a process printed."""
+
 _FIELD = re.compile(r"([\w.]+)=(\S*)")
 
 
@@ -34,12 +36,14 @@ class Observation:
         results: One answer for each step that gives one.
         close_events: The server's close-event lines of this case; ``None`` where its output was not at hand.
         output: What the server printed during the case; ``None`` where it was not at hand.
+        recorded: It comes from a recording, which does not keep everything.
     """
 
     case: str
     results: list[Answer] = field(default_factory=list[Answer])
     close_events: list[str] | None = None
     output: str | None = None
+    recorded: bool = False
 
     @property
     def last(self) -> Answer:
@@ -53,7 +57,8 @@ class Observation:
     def record(self, *, raw: bool = False) -> dict[str, Any]:
         """The form that recordings are stored in; volatile values are normalised unless *raw*."""
         results = [
-            {name: value for name, value in answer.items() if name not in _TIMES} for answer in self.results
+            {name: value for name, value in answer.items() if name not in NOT_RECORDED}
+            for answer in self.results
         ]
         record: dict[str, Any] = {"id": self.case, "results": results}
         if self.close_events is not None and any("frames" in answer for answer in self.results):
@@ -69,7 +74,7 @@ class Observation:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Observation:
         """The observation that a recording keeps. What the server printed is not in it."""
-        return cls(record["id"], list(record["results"]), record.get("close_events"))
+        return cls(record["id"], list(record["results"]), record.get("close_events"), recorded=True)
 
 
 def close_event_lines(output: str) -> list[str]:
@@ -87,7 +92,7 @@ def parse_close_event(line: str) -> dict[str, str]:
     return fields
 
 
-def json_body(answer: Answer) -> Any:
+def json_body(answer: Mapping[str, Any]) -> Any:
     """The body of *answer* read as JSON, ``None`` where it is none."""
     try:
         return json.loads(answer.get("body", ""))

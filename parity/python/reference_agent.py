@@ -30,7 +30,7 @@ STARTED: dict[str, str] = {}
 
 
 def describe(
-    invocation_id: str, session_id: str | None, headers: Headers, query: QueryParams
+    invocation_id: str | None, session_id: str | None, headers: Headers, query: QueryParams
 ) -> dict[str, Any]:
     """The ``context`` answer; null where the library has no such value."""
     platform = get_request_context()
@@ -112,8 +112,8 @@ CALLS = 0
 async def invoke(request: Request) -> Response:  # noqa: PLR0911, C901 - one line for each operation
     """Do what the message's ``op`` says."""
     global CALLS  # noqa: PLW0603 - the peer knows functions, no handler objects: one lasts for all calls
-    CALLS += 1
     message = await read_message(request)
+    CALLS += message.get("op") == "instance"
     invocation_id, session_id = request.state.invocation_id, request.state.session_id
     status, headers = message.get("status", 200), message.get("headers", {})
     match message.get("op"):
@@ -181,14 +181,11 @@ async def cancel_invocation(request: Request) -> Response:
 
 
 async def talk(websocket: WebSocket) -> None:
-    """Talk until one side ends it."""
+    """Talk until one side ends it; that the client did is raised, as every other way to receive does."""
     while True:
-        try:
-            message = await websocket.receive()
-        except WebSocketDisconnect:
-            return
+        message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
-            return
+            raise WebSocketDisconnect(message["code"], message.get("reason"))
         if message.get("bytes") is not None:
             await websocket.send_bytes(message["bytes"])
         elif not await answer_text(websocket, message["text"]):
@@ -203,7 +200,7 @@ async def answer_text(websocket: WebSocket, text: str) -> bool:
             return False
         case "context" if not argument:
             state = websocket.state
-            invocation_id = getattr(state, "invocation_id", "")
+            invocation_id = getattr(state, "invocation_id", None)
             session_id = getattr(state, "session_id", None)
             context = describe(invocation_id, session_id, websocket.headers, websocket.query_params)
             await websocket.send_text(json.dumps(context))

@@ -48,7 +48,7 @@ def test_a_conforming_server_gives_exit_code_0_and_every_report(
     assert "routes.readiness" in names["junit"].read_text()
     assert "routes.readiness" in names["html"].read_text()
     record = json.loads(names["record"].read_text())
-    assert (record["label"], record["cases"][0]["results"][0]["status"]) == ("ours", 200)
+    assert (record["version"], record["cases"][0]["results"][0]["status"]) == ("ours", 200)
 
 
 def test_a_running_server_is_judged_as_far_as_one_environment_goes(
@@ -89,6 +89,27 @@ def test_a_reference_agent_may_say_that_its_library_has_no_such_handler(
     assert "says that its library has no such thing" in capsys.readouterr().out
 
 
+def test_a_verdict_that_changes_from_run_to_run_is_told_and_is_a_miss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fickle = tmp_path / "fickle.py"
+    fickle.write_text(
+        "import os, pathlib\n"
+        f"seen = pathlib.Path({str(tmp_path / 'seen')!r})\n"
+        + OTHER_AGENT.replace("200 if self.path", "200 if not seen.exists() and self.path")
+        .replace("self.end_headers()", "self.end_headers(); GETS.append(1); len(GETS) > 2 and seen.touch()")
+        .replace("import os, http.server", "import http.server\nGETS = []")
+    )
+    command = f"{sys.executable} {fickle}"
+    assert main(["--command", command, "--only", "^routes.readiness$", "--repeat", "2"]) == 1
+    assert "unstable: routes.readiness: missed after held: status is 500" in capsys.readouterr().out
+
+
+def test_a_server_that_is_the_same_in_every_run_is_stable(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--command", COMMAND, "--only", "^routes.(readiness|unknown)", "--repeat", "3"]) == 0
+    assert "unstable" not in capsys.readouterr().out
+
+
 def test_the_list_names_every_requirement(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     assert "must   routes.readiness" in capsys.readouterr().out
@@ -105,6 +126,7 @@ def test_the_list_names_every_requirement(capsys: pytest.CaptureFixture[str]) ->
         (["localhost:1", "--only", "("], "is no regular expression"),
         (["localhost:1", "--only", "no-such-id"], "--list shows the ids"),
         (["--command", "x", "--jobs", "0"], "at least one server must run"),
+        (["--command", "x", "--repeat", "0"], "--repeat is 0, but it must be 1 or more"),
     ],
 )
 def test_a_wrong_argument_gives_one_sentence_and_exit_code_2(
