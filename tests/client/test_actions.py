@@ -298,10 +298,10 @@ async def test_a_stream_that_falls_silent_ends_at_the_idle_time_out(opened: Open
             await peer.send("stream_chunk", frame, payload=0)
 
     async with opened(hesitant) as (actions, peer):
-        async with actions.stream({}, invocation_id="i-1", idle_timeout=0.05) as stream:
+        async with actions.stream({}, invocation_id="i-1", idle_timeout=1) as stream:
             payloads = aiter(stream)
             assert await anext(payloads) == 0
-            with pytest.raises(DeadlineError, match=r"nothing came within 0\.05 s") as caught:
+            with pytest.raises(DeadlineError, match="nothing came within 1 s") as caught:
                 await anext(payloads)
         await peer.until("cancel_invocation")
     assert caught.value.invocation_id == "i-1"
