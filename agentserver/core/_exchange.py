@@ -36,6 +36,7 @@ class Exchange:
 
     Attributes:
         request_id: The value of ``x-request-id``.
+        trace_id: The trace of the exchange's span, or of its caller's, once telemetry knows; else empty.
         operation: What is being done, for the log: ``"invoke"``, ``"readiness"``, ….
         headers: The protocol's own response headers; they win over the handler's.
         failure: Set once the framework has decided that the exchange failed.
@@ -52,6 +53,7 @@ class Exchange:
     """
 
     # Defaults stand on the class: most requests set only a few of these.
+    trace_id = ""
     operation = ""
     parameter = ""
     correlation: Mapping[str, str] = _NOTHING

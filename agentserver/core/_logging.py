@@ -47,6 +47,8 @@ def correlation() -> dict[str, str]:
 
 def _trace_id(exchange: Exchange) -> str:
     """The trace that a record belongs to: the active span's, else the caller's; empty without either."""
+    if exchange.trace_id:
+        return exchange.trace_id
     trace: Any = sys.modules.get(OPENTELEMETRY)
     if trace is not None:
         active = trace.get_current_span().get_span_context()

@@ -12,6 +12,7 @@ from agentserver.core._pipeline import Pipeline
 from agentserver.core.environment import FoundryEnvironment
 
 if TYPE_CHECKING:
+    from agentserver.core.telemetry.observer import OwnMakers
     from agentserver.core.telemetry.providers import Providers
 
 FLUSH_SECONDS: Final = 5.0  # at shutdown; a collector that does not answer must not keep the process
@@ -64,17 +65,20 @@ class Telemetry:
             )
             return
         self._providers = Providers(environment, self._options.configure)
-        self._pipeline.observer = self.observe()
+        self._pipeline.observer = self._make_observer(self._providers.own)
 
     def observe(self) -> Observer:
         """Make an observer of whatever providers there are: ours, the user's, or none yet.
 
         With none, the context and baggage of a request still reach whatever its handler starts.
         """
+        return self._make_observer(None)
+
+    def _make_observer(self, own: OwnMakers | None) -> Observer:
         from agentserver.core.telemetry.observer import make_observer
 
         routes = {route.operation: route.path for route in self._pipeline.routes.routes}
-        return make_observer(self._environment, routes, spans=self._options.framework_spans)
+        return make_observer(self._environment, routes, spans=self._options.framework_spans, own=own)
 
     async def stop(self) -> None:
         """Flush everything, for `FLUSH_SECONDS` at most."""

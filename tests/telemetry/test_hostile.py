@@ -61,11 +61,12 @@ def test_the_context_of_a_handler_can_always_be_made(traceparent: str, tracestat
     catcher = Catcher()
     logging.getLogger().addHandler(catcher)
     try:
-        context = parent_context(exchange)
+        context, parent = parent_context(exchange)
     finally:
         logging.getLogger().removeHandler(catcher)
     active = trace.get_current_span(context).get_span_context()
     assert active.is_valid == (w3c.trace_parent(headers) is not None)
+    assert active.is_valid == (parent is not None)
     assert not catcher.records
 
 

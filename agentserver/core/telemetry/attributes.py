@@ -16,12 +16,17 @@ from agentserver.wire import (
     WS_SESSION_ID_FIELD,
 )
 
+SCOPE: Final = "agentserver"  # the instrumentation scope of the framework's spans and metrics
+
 SESSION_ID: Final = "microsoft.session.id"
 PROJECT_ID: Final = "microsoft.foundry.project.id"
 OPERATION_NAME: Final = "gen_ai.operation.name"
 RESPONSE_ID: Final = "gen_ai.response.id"
 ERROR_TYPE: Final = "error.type"
 STATUS_CODE: Final = "http.response.status_code"
+
+_INVOCATION_ID: Final = HTTP_NAMESPACE + ".invocation_id"
+_SESSION_ID: Final = HTTP_NAMESPACE + ".session_id"
 
 INVOKE_AGENT: Final = "invoke_agent"
 WEBSOCKET_SESSION: Final = "websocket_session"
@@ -74,49 +79,42 @@ class AgentAttributes:
     def span_name(self, operation: str) -> str:
         """The name of the span of *operation*, a key of `SPAN_NAMES`."""
         name = SPAN_NAMES[operation]
-        return f"{name} {self.label}" if self.label and name != WEBSOCKET_SESSION else name
+        return f"{name} {self.label}" if self.label and operation != WEBSOCKET else name
 
-    def of_exchange(self, exchange: Exchange) -> Attributes:
-        """The attributes of an exchange's span when it begins."""
-        ids = exchange.correlation
-        operation = SPAN_NAMES[exchange.operation]
-        if operation == WEBSOCKET_SESSION:
-            own = {WS_SESSION_ID_FIELD: ids["session_id"]}
-            operation = INVOKE_AGENT
-        else:
-            own = {
-                HTTP_NAMESPACE + ".invocation_id": ids["invocation_id"],
-                HTTP_NAMESPACE + ".session_id": ids["session_id"],
-            }
-        return {
-            **self.own,
-            OPERATION_NAME: operation,
-            RESPONSE_ID: ids["invocation_id"],
-            SESSION_ID: ids["session_id"],
-            **own,
-        }
-
-    def of_action(self, operation: str, invocation_id: str, session_id: str) -> Attributes:
-        """The attributes of an action's span when it begins."""
-        return {
-            **self.own,
-            OPERATION_NAME: SPAN_NAMES[operation],
-            RESPONSE_ID: invocation_id,
-            SESSION_ID: session_id,
-            WS_NAMESPACE + ".invocation_id": invocation_id,
-            WS_SESSION_ID_FIELD: session_id,
-        }
+    def fixed(self, operation: str) -> Attributes:
+        """The attributes of all spans of *operation*."""
+        name = INVOKE_AGENT if operation == WEBSOCKET else SPAN_NAMES[operation]
+        return {**self.own, OPERATION_NAME: name}
 
 
-def outcome(exchange: Exchange, status: int) -> Attributes:
-    """The attributes that an exchange's span gets when it ends, those of its failure left out."""
-    if exchange.close_code:
-        return {
-            WS_CLOSE_CODE_FIELD: exchange.close_code,
-            WS_DURATION_FIELD: round(exchange.elapsed * 1000, 3),
-            **({WS_ERROR_CODE_FIELD: exchange.error_code} if exchange.error_code else {}),
-        }
-    return {STATUS_CODE: status}
+def ids_of(operation: str, invocation_id: str, session_id: str) -> Attributes:
+    """The attributes that tell one exchange's span from the next."""
+    ids: Attributes = {RESPONSE_ID: invocation_id, SESSION_ID: session_id}
+    if operation == WEBSOCKET:
+        ids[WS_SESSION_ID_FIELD] = session_id
+    else:
+        ids[_INVOCATION_ID] = invocation_id
+        ids[_SESSION_ID] = session_id
+    return ids
+
+
+def ids_of_action(invocation_id: str, session_id: str) -> Attributes:
+    """The attributes that tell one action's span from the next."""
+    return {
+        RESPONSE_ID: invocation_id,
+        SESSION_ID: session_id,
+        WS_NAMESPACE + ".invocation_id": invocation_id,
+        WS_SESSION_ID_FIELD: session_id,
+    }
+
+
+def outcome(connection: Exchange) -> Attributes:
+    """The attributes that a connection's span gets when it ends."""
+    return {
+        WS_CLOSE_CODE_FIELD: connection.close_code,
+        WS_DURATION_FIELD: round(connection.elapsed * 1000, 3),
+        **({WS_ERROR_CODE_FIELD: connection.error_code} if connection.error_code else {}),
+    }
 
 
 def type_of(error: BaseException | None, code: str) -> str:

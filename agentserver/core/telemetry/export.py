@@ -8,15 +8,18 @@ from typing import Any, Final
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.trace.export import SpanExporter
 
 from agentserver.core.telemetry.settings import GRPC, HTTP, SignalExport
 
 _PACKAGES: Final = {
     GRPC: "opentelemetry.exporter.otlp.proto.grpc",
     HTTP: "opentelemetry.exporter.otlp.proto.http",
+}
+_SPANS: Final = {
+    GRPC: "agentserver.core.telemetry.otlp_grpc",
+    HTTP: "agentserver.core.telemetry.otlp_http",
 }
 AZURE_EXPORTER: Final = "azure.monitor.opentelemetry.exporter"
 
@@ -52,24 +55,24 @@ def calm_exporters() -> None:
                 known.addFilter(Seldom())
 
 
-def span_exports(target: SignalExport | None, azure: str) -> list[SpanProcessor]:
-    """What sends spans off, in batches; *azure* is a connection string or empty."""
+def span_exporters(target: SignalExport | None, azure: str) -> list[SpanExporter]:
+    """What sends spans off; *azure* is a connection string or empty."""
     exporters: list[Any] = []
     if target is not None:
-        exporters.append(_otlp(target, "trace_exporter", "OTLPSpanExporter"))
+        exporters.append(import_module(_SPANS[target.protocol]).SpanExporter(endpoint=target.endpoint))
     if azure:
         exporters.append(_azure("AzureMonitorTraceExporter", azure))
-    return [BatchSpanProcessor(exporter) for exporter in exporters]
+    return exporters
 
 
-def metric_exports(target: SignalExport | None, azure: str) -> list[MetricReader]:
-    """What sends metrics off, at ``OTEL_METRIC_EXPORT_INTERVAL``."""
+def metric_exporters(target: SignalExport | None, azure: str) -> list[MetricExporter]:
+    """What sends metrics off."""
     exporters: list[Any] = []
     if target is not None:
         exporters.append(_otlp(target, "metric_exporter", "OTLPMetricExporter"))
     if azure:
         exporters.append(_azure("AzureMonitorMetricExporter", azure))
-    return [PeriodicExportingMetricReader(exporter) for exporter in exporters]
+    return exporters
 
 
 def log_exports(target: SignalExport | None, azure: str) -> list[LogRecordProcessor]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol, TypeAlias
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -23,6 +23,27 @@ def method_of(method: str) -> str:
     return method if method in _METHODS else "_OTHER"
 
 
+class Recorder(Protocol):
+    """A histogram."""
+
+    def record(self, amount: float, attributes: Attributes) -> None:
+        """Record one value."""
+        ...
+
+
+# From name, unit, description and the bounds of the buckets.
+MakeHistogram: TypeAlias = Callable[[str, str, str, Sequence[float]], Recorder]
+
+
+def _of_meter(meter: Meter) -> MakeHistogram:
+    def make(name: str, unit: str, description: str, bounds: Sequence[float]) -> Recorder:
+        return meter.create_histogram(
+            name, unit, description, explicit_bucket_boundaries_advisory=list(bounds)
+        )
+
+    return make
+
+
 class Instruments:
     """Everything that is counted and timed.
 
@@ -31,39 +52,37 @@ class Instruments:
     Args:
         meter: Where the instruments are made.
         routes: The path of each operation, for ``http.route``.
+        histogram: Makes the histograms; the meter does by default.
     """
 
-    def __init__(self, meter: Meter, routes: Mapping[str, str]) -> None:
+    def __init__(
+        self, meter: Meter, routes: Mapping[str, str], histogram: MakeHistogram | None = None
+    ) -> None:
+        histogram = histogram or _of_meter(meter)
         self.traffic = Traffic()
         self.requests: Counter[str] = Counter()
         self.connections = 0
         self._routes = routes
-        self._duration = meter.create_histogram(
+        self._duration = histogram(
             "http.server.request.duration",
             "s",
             "Duration of HTTP requests, streams to their last byte",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            _SECONDS,
         )
-        self._first_byte = meter.create_histogram(
+        self._first_byte = histogram(
             "agentserver.response.time_to_first_byte",
             "s",
             "Time until the headers of a streamed response went out",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            _SECONDS,
         )
         self._errors = meter.create_counter(
             "agentserver.errors", "{error}", "Requests, connections and actions that failed"
         )
-        self._sessions = meter.create_histogram(
-            "agentserver.websocket.session.duration",
-            "s",
-            "Duration of WebSocket connections",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+        self._sessions = histogram(
+            "agentserver.websocket.session.duration", "s", "Duration of WebSocket connections", _SECONDS
         )
-        self._actions = meter.create_histogram(
-            "agentserver.action.duration",
-            "s",
-            "Duration of actions on WebSocket connections",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+        self._actions = histogram(
+            "agentserver.action.duration", "s", "Duration of actions on WebSocket connections", _SECONDS
         )
         self._observe(meter)
 

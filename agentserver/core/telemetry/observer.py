@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Token
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 from opentelemetry import context as otel_context
@@ -19,14 +20,19 @@ from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.identity import __version__
 from agentserver.core.telemetry.attributes import (
     ERROR_TYPE,
+    SCOPE,
     SPAN_NAMES,
+    STATUS_CODE,
     WEBSOCKET,
     AgentAttributes,
+    ids_of,
+    ids_of_action,
     outcome,
     type_of,
 )
 from agentserver.core.telemetry.context import parent_context, with_baggage
-from agentserver.core.telemetry.instruments import Instruments, method_of
+from agentserver.core.telemetry.instruments import Instruments, MakeHistogram, method_of
+from agentserver.core.telemetry.own_span import SpanTemplate, StartSpan, sdk_spans
 from agentserver.errors import classify
 from agentserver.wire import (
     HTTP_NAMESPACE,
@@ -36,23 +42,48 @@ from agentserver.wire import (
     ErrorCode,
 )
 
-SCOPE: Final = "agentserver"  # the instrumentation scope of the framework's spans and metrics
+
+@dataclass
+class OwnMakers:
+    """How the framework makes what every request needs, if not as anybody does.
+
+    Args:
+        spans: Makes what begins a span, from the tracer.
+        histogram: Makes histograms.
+    """
+
+    spans: Callable[[Tracer], StartSpan] | None = None
+    histogram: MakeHistogram | None = None
 
 
 def make_observer(
-    environment: FoundryEnvironment, routes: Mapping[str, str], *, spans: bool
+    environment: FoundryEnvironment,
+    routes: Mapping[str, str],
+    *,
+    spans: bool,
+    own: OwnMakers | None = None,
 ) -> TelemetryObserver:
-    """Make an observer on the providers that are set now; those set later take over where they can."""
+    """Make an observer on the providers that are set now; those set later take over where they can.
+
+    Args:
+        environment: Says who the agent is.
+        routes: The path of each operation.
+        spans: Whether the framework makes spans of its own.
+        own: How it makes spans and histograms, if not as anybody does.
+    """
     provider: Any = trace.get_tracer_provider()
     resource = getattr(provider, "resource", None)
     service = resource.attributes.get("service.name") if resource is not None else None
     agent = AgentAttributes.of(environment, str(service or environment.agent_name or SCOPE))
     if hasattr(provider, "add_span_processor"):  # only the SDK's has it, so it is loaded already
-        from agentserver.core.telemetry.processors import Enrichment
+        from agentserver.core.telemetry.processors import enrich
 
-        provider.add_span_processor(Enrichment(agent.everywhere, SCOPE))
-    tracer = trace.get_tracer(SCOPE, __version__) if spans else None
-    return TelemetryObserver(agent, tracer, Instruments(metrics.get_meter(SCOPE, __version__), routes))
+        enrich(provider, agent.everywhere, SCOPE)
+    tracer = trace.get_tracer(SCOPE, __version__)
+    own = own or OwnMakers()
+    start = (own.spans or sdk_spans)(tracer) if spans else None
+    meter = metrics.get_meter(SCOPE, __version__)
+    return TelemetryObserver(agent, start, Instruments(meter, routes, own.histogram))
 
 
 class TelemetryObserver:
@@ -60,20 +91,30 @@ class TelemetryObserver:
 
     Args:
         agent: What is the same for all spans.
-        tracer: Makes the framework's own spans; ``None`` makes none, and context and baggage go on.
+        start_span: Makes the framework's own spans; ``None`` makes none, and context and baggage go on.
         instruments: What is counted.
     """
 
-    def __init__(self, agent: AgentAttributes, tracer: Tracer | None, instruments: Instruments) -> None:
-        self.agent = agent
-        self.tracer = tracer
+    def __init__(
+        self, agent: AgentAttributes, start_span: StartSpan | None, instruments: Instruments
+    ) -> None:
+        self.start_span = start_span
         self.instruments = instruments
+        self.of_exchanges = _templates(agent, SpanKind.SERVER)
+        self.of_actions = _templates(agent, SpanKind.INTERNAL)
 
     def begin(self, request: web.Request, exchange: Exchange) -> ExchangeScope:
         """A request was read."""
         method = method_of(request.method)
         self.instruments.requests[method] += 1
         return ExchangeScope(self, exchange, method)
+
+
+def _templates(agent: AgentAttributes, kind: SpanKind) -> dict[str, SpanTemplate]:
+    return {
+        operation: SpanTemplate(agent.span_name(operation), kind, agent.fixed(operation))
+        for operation in SPAN_NAMES
+    }
 
 
 class ExchangeScope:
@@ -96,21 +137,18 @@ class ExchangeScope:
     def identify(self) -> None:
         """Begin the exchange's span, if it has one, and make its context the handler's."""
         exchange, observer = self._exchange, self._observer
-        context = parent_context(exchange)
+        context, active = parent_context(exchange)
         if exchange.operation == WEBSOCKET:
             observer.instruments.connections += 1
-        if observer.tracer is not None and exchange.operation in SPAN_NAMES:
-            agent = observer.agent
-            self._span = observer.tracer.start_span(
-                agent.span_name(exchange.operation),
-                context,
-                SpanKind.SERVER,
-                agent.of_exchange(exchange),
-            )
-            context = trace.set_span_in_context(self._span, context)
-        active = trace.get_current_span(context).get_span_context()
-        if active.is_valid:
-            exchange.request_id = trace.format_trace_id(active.trace_id)
+        template = observer.of_exchanges.get(exchange.operation)
+        if observer.start_span is not None and template is not None:
+            ids = exchange.correlation
+            attributes = ids_of(exchange.operation, ids["invocation_id"], ids["session_id"])
+            self._span = span = observer.start_span(template, context, active, attributes)
+            context = trace.set_span_in_context(span, context)
+            active = span.get_span_context()
+        if active is not None and active.is_valid:
+            exchange.trace_id = exchange.request_id = trace.format_trace_id(active.trace_id)
         self._token = otel_context.attach(context)
 
     def action(self, operation: str, invocation_id: str, session_id: str) -> ActionSpan:
@@ -133,7 +171,10 @@ class ExchangeScope:
     def _end_span(self, span: Span, status: int) -> None:
         exchange = self._exchange
         if span.is_recording():
-            span.set_attributes(outcome(exchange, status))
+            if exchange.close_code:
+                span.set_attributes(outcome(exchange))
+            else:
+                span.set_attribute(STATUS_CODE, status)
             failure = exchange.failure
             if failure is not None:
                 namespace = WS_NAMESPACE if exchange.close_code else HTTP_NAMESPACE
@@ -161,12 +202,10 @@ class ActionSpan:
         ids = {INVOCATION_ID_BAGGAGE: invocation_id, SESSION_ID_BAGGAGE: session_id}
         context = with_baggage(ids, otel_context.get_current())
         self._span: Span | None = None
-        if observer.tracer is not None:
-            agent = observer.agent
-            attributes = agent.of_action(operation, invocation_id, session_id)
-            self._span = observer.tracer.start_span(
-                agent.span_name(operation), context, attributes=attributes
-            )
+        if observer.start_span is not None:
+            attributes = ids_of_action(invocation_id, session_id)
+            template, parent = observer.of_actions[operation], trace.get_current_span(context)
+            self._span = observer.start_span(template, context, parent.get_span_context(), attributes)
             context = trace.set_span_in_context(self._span, context)
         self._token = otel_context.attach(context)
 

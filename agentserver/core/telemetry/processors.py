@@ -8,7 +8,13 @@ from typing import Any
 
 from opentelemetry import baggage
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import (
+    ReadableSpan,
+    Span,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
 
 from agentserver.core.telemetry.attributes import SESSION_ID, Attributes
 from agentserver.wire import SESSION_ID_BAGGAGE
@@ -43,6 +49,18 @@ class Enrichment(SpanProcessor):
 class GuardedProcessors(SynchronousMultiSpanProcessor):
     """Calls the processors one after another; one that raises is reported, and the others go on."""
 
+    alone = True
+    """Whether there are only processors of the framework."""
+
+    def add_own(self, processor: SpanProcessor) -> None:
+        """Add a processor of the framework."""
+        super().add_span_processor(processor)
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Add a processor of anybody's: from now on the framework's spans are the SDK's, for it to see."""
+        self.alone = False
+        super().add_span_processor(span_processor)
+
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """A span has begun."""
         for processor in self._span_processors:
@@ -63,7 +81,17 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
             _guarded(processor, processor.shutdown)
 
 
-def make_processors() -> SynchronousMultiSpanProcessor:
+def enrich(provider: TracerProvider, attributes: Attributes, own_scope: str) -> None:
+    """Have every span of *provider* get *attributes* and the session id, those of *own_scope* excepted."""
+    enrichment = Enrichment(attributes, own_scope)
+    processors = provider._active_span_processor
+    if isinstance(processors, GuardedProcessors):
+        processors.add_own(enrichment)
+    else:
+        provider.add_span_processor(enrichment)
+
+
+def make_processors() -> GuardedProcessors:
     """Make an empty set of processors for a provider."""
     return GuardedProcessors()  # type: ignore[no-untyped-call]  # the SDK's constructor has no annotations
 

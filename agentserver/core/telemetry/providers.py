@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -13,21 +14,31 @@ from uuid import uuid4
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 
 from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.telemetry.export import (
     AZURE_EXPORTER,
     calm_exporters,
     log_exports,
-    metric_exports,
-    span_exports,
+    metric_exporters,
+    span_exporters,
 )
+from agentserver.core.telemetry.instruments import MakeHistogram, Recorder
+from agentserver.core.telemetry.observer import OwnMakers
+from agentserver.core.telemetry.own_histogram import JoiningExporter, OwnHistogram
+from agentserver.core.telemetry.own_span import OwnSpans
 from agentserver.core.telemetry.processors import make_processors
 from agentserver.core.telemetry.records import ExportHandler
 from agentserver.core.telemetry.settings import ExportSettings
 from agentserver.wire import AZURE_MONITOR_VARIABLE
+
+# Says that the user wants histograms of another kind, which are the SDK's to make.
+_AGGREGATION: Final = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 
 Made = TypeVar("Made")
 
@@ -45,6 +56,9 @@ class Providers:
     Args:
         environment: Says who the agent is and where its telemetry goes.
         configure: Each is called with the tracer provider, the user's or ours.
+
+    Attributes:
+        own: How the framework makes its own spans and histograms.
     """
 
     def __init__(self, environment: FoundryEnvironment, configure: Sequence[Callable[[Any], object]]) -> None:
@@ -53,6 +67,7 @@ class Providers:
         self._resource = _resource_of(environment)
         self._stops: list[Callable[[], object]] = []
         self._handler: logging.Handler | None = None
+        self.own = OwnMakers()
         self._set_meter_provider()
         self._set_tracer_provider(configure)
         self._set_logger_provider()
@@ -61,11 +76,10 @@ class Providers:
     def _set_tracer_provider(self, configure: Sequence[Callable[[Any], object]]) -> None:
         provider: Any = trace.get_tracer_provider()
         if isinstance(provider, trace.ProxyTracerProvider):
-            provider = TracerProvider(
-                resource=self._resource, shutdown_on_exit=False, active_span_processor=make_processors()
-            )
-            for export in _made(span_exports, self._export.traces, self._azure):
-                provider.add_span_processor(export)
+            exporters = _made(span_exporters, self._export.traces, self._azure)
+            if not exporters and not configure:
+                return
+            provider = self._make_tracer_provider(exporters)
             trace.set_tracer_provider(provider)
             self._stops.append(provider.shutdown)
         elif hasattr(provider, "force_flush"):
@@ -73,16 +87,35 @@ class Providers:
         for call in configure:
             call(provider)
 
+    def _make_tracer_provider(self, exporters: Sequence[SpanExporter]) -> TracerProvider:
+        processors = make_processors()
+        provider = TracerProvider(
+            resource=self._resource, shutdown_on_exit=False, active_span_processor=processors
+        )
+        exports = [BatchSpanProcessor(exporter) for exporter in exporters]
+        for export in exports:
+            processors.add_own(export)
+        if exporters and provider.sampler is DEFAULT_ON and all(map(_takes_own_spans, exporters)):
+            attributes = self._resource.attributes
+            self.own.spans = lambda tracer: OwnSpans(tracer, exports, processors, attributes)
+        return provider
+
     def _set_meter_provider(self) -> None:
         provider = metrics.get_meter_provider()
         if isinstance(provider, MeterProvider):
             self._stops.append(provider.force_flush)
             return
-        readers = _made(metric_exports, self._export.metrics, self._azure)
-        if readers:
-            provider = MeterProvider(readers, self._resource, shutdown_on_exit=False)
-            metrics.set_meter_provider(provider)
-            self._stops.append(provider.shutdown)
+        exporters = _made(metric_exporters, self._export.metrics, self._azure)
+        if not exporters:
+            return
+        if not self._azure and not os.environ.get(_AGGREGATION):
+            histograms: list[OwnHistogram] = []
+            exporters = [JoiningExporter(exporter, histograms) for exporter in exporters]
+            self.own.histogram = _collecting(histograms)
+        readers = [PeriodicExportingMetricReader(exporter) for exporter in exporters]
+        provider = MeterProvider(readers, self._resource, shutdown_on_exit=False)
+        metrics.set_meter_provider(provider)
+        self._stops.append(provider.shutdown)
 
     def _set_logger_provider(self) -> None:
         provider = _logs.get_logger_provider()
@@ -106,6 +139,20 @@ class Providers:
             logging.getLogger().removeHandler(self._handler)
         if not await _finished(self._stops, seconds):
             logger.warning("telemetry was not flushed within %g s; what is left is lost", seconds)
+
+
+def _collecting(histograms: list[OwnHistogram]) -> MakeHistogram:
+    def make(name: str, unit: str, description: str, bounds: Sequence[float]) -> Recorder:
+        histograms.append(OwnHistogram(name, unit, description, bounds))
+        return histograms[-1]
+
+    return make
+
+
+def _takes_own_spans(exporter: Any) -> bool:
+    # Limits of the user's are the SDK's to apply.
+    limited = any(name.startswith("OTEL_") and name.endswith("_LIMIT") for name in os.environ)
+    return not limited and hasattr(exporter, "takes_own_spans") and bool(exporter.takes_own_spans())
 
 
 def _usable(connection_string: str) -> str:

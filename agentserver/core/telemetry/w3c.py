@@ -88,6 +88,8 @@ def baggage(headers: Mapping[str, str]) -> dict[str, str]:
     A value with control characters in it, percent-encoded ones too, is left out.
     """
     text = ",".join(_all(headers, BAGGAGE_HEADER))
+    if not text:
+        return {}
     if len(text) > MAX_BAGGAGE_LENGTH:
         text = text[: MAX_BAGGAGE_LENGTH + 1].rpartition(",")[0]
     entries: dict[str, str] = {}
@@ -102,9 +104,9 @@ def baggage(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _all(headers: Mapping[str, str], name: str) -> list[str]:
-    if isinstance(headers, MultiMapping):
-        return headers.getall(name, [])
-    return [headers[name]] if name in headers else []
+    if name not in headers:
+        return []
+    return headers.getall(name) if isinstance(headers, MultiMapping) else [headers[name]]
 
 
 def _decoded(value: str) -> str | None:
