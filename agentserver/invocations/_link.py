@@ -28,6 +28,7 @@ from agentserver.invocations._frames import (
     header,
     read_close,
 )
+from agentserver.invocations._sending import until_read
 from agentserver.wire import CloseCode
 
 # What may wait for a handler that does not read, besides one message: then the client is stopped.
@@ -303,12 +304,8 @@ class Link(asyncio.Protocol):
         self.write(opcode, payload, compress=compress)
         if self.traffic is not None and opcode <= BINARY:
             self.traffic.sent(len(payload))
-        while self._senders is not None:
-            sender = self._loop.create_future()
-            self._senders.append(sender)
-            await sender
-            if self.lost.done():
-                raise _closed(self.close_code)
+        if self._senders is not None:
+            await until_read(self)
 
     def write(self, opcode: int, payload: bytes, *, compress: bool = True) -> None:
         """Send a frame without waiting.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -12,6 +13,7 @@ from typing_extensions import Self
 from agentserver.invocations._frames import BINARY, PING, PONG, TEXT
 from agentserver.invocations._handshake import Handshake
 from agentserver.invocations._link import Link
+from agentserver.invocations._sending import is_slow, until_read, write_texts
 from agentserver.invocations.options import InvocationsServerOptions
 
 _ENDS: Final = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED})
@@ -109,6 +111,23 @@ class WebSocket(web.WebSocketResponse):
     async def send_bytes(self, data: bytes, compress: int | None = None) -> None:
         """Send a binary message."""
         await self.link.send(BINARY, data, compress=compress != 0)
+
+    def write_texts(self, texts: Sequence[bytes]) -> bool:
+        """Send text messages, UTF-8 each, in one go and without waiting; whether the client keeps up.
+
+        Raises:
+            ConnectionResetError: If the connection is closed.
+        """
+        write_texts(self.link, texts)
+        return not is_slow(self.link)
+
+    async def drain(self) -> None:
+        """Wait while the client does not keep up.
+
+        Raises:
+            ConnectionResetError: If the connection is closed meanwhile.
+        """
+        await until_read(self.link)
 
     async def receive(self, timeout: float | None = None) -> WSMessage:
         """The next message; of type ``CLOSE``, ``CLOSING`` or ``CLOSED`` when there are no more.
