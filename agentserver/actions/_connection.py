@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol, TypeGuard
 
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import WSMessage, WSMsgType
 
 from agentserver.actions._codec import encode_message
 from agentserver.actions._observation import Observation
@@ -27,6 +27,7 @@ from agentserver.actions.context import ActionContext
 from agentserver.actions.frames import CancelInvocation, GetInvocation, Ping
 from agentserver.errors import Failure
 from agentserver.invocations.context import InvocationContext
+from agentserver.invocations.websocket import WebSocket
 
 __all__ = ["ActionConnection", "Actions"]
 
@@ -67,16 +68,14 @@ class ActionConnection:
         context: The connection's context.
     """
 
-    def __init__(
-        self, handler: Actions, websocket: web.WebSocketResponse, context: InvocationContext
-    ) -> None:
+    def __init__(self, handler: Actions, websocket: WebSocket, context: InvocationContext) -> None:
         self._handler = handler
         self._websocket = websocket
         self._context = context
         self._protocol = ServerProtocol(
             limit=handler.max_concurrent_invocations, session_id=context.session_id
         )
-        self._writer = FrameWriter(partial(websocket.send_frame, opcode=WSMsgType.TEXT))
+        self._writer = FrameWriter(websocket)
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._last_query: dict[str, asyncio.Task[None]] = {}
@@ -91,6 +90,7 @@ class ActionConnection:
                 async for message in self._websocket:
                     await self._take(message)
         finally:
+            self._writer.close()
             await self._stop()
 
     async def _take(self, message: WSMessage) -> None:

@@ -4,80 +4,103 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
-__all__ = ["ConnectionEndedError", "FrameWriter"]
+__all__ = ["ConnectionEndedError", "FrameWriter", "Sink"]
 
-# What a connection sends in one round of the event loop. With fifty that send all they can, a round takes
-# some 25 ms; with much less than this, going round would cost more than the sending.
-_TURN: Final = 16 * 1024
+# Bytes that a connection sends in one round of the event loop. With fifty connections that send all they can,
+# a round takes some 20 ms; with much less than this, the system calls would cost more than the frames.
+_ROUND: Final = 16 * 1024
 
 
 class ConnectionEndedError(Exception):
     """The connection is gone; there is nobody to send to."""
 
 
+class Sink(Protocol):
+    """Where the frames go; its methods raise `ConnectionError` when the connection is gone."""
+
+    def write_texts(self, texts: Sequence[bytes]) -> bool:
+        """Send text messages in one go; whether the reader keeps up."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait while the reader does not keep up."""
+        ...
+
+
 class FrameWriter:
-    """Sends one frame after the other, on the tasks of those who made them.
+    """Gathers the frames of one round of the event loop and sends them in one go.
 
     A stream that is never made to wait, by its model or by the reader, would keep out all the others, those
-    of other connections too. So in each round of the event loop a connection sends so much and no more, and
-    while its reader is slow, nothing; who comes later stands in line, and is let on by a frame at least.
-
-    Args:
-        send: Sends one frame whole and waits for a slow reader; raises `ConnectionError` when the connection
-            is gone.
+    of other connections too. So in a round a connection sends so much and no more, and while its reader is
+    slow, nothing. Who comes then stands in line, and is let on by a frame at least, one in each round.
     """
 
-    def __init__(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        self._send = send
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
         self._loop = asyncio.get_running_loop()
+        self._frames: list[bytes] = []
+        self._room = _ROUND
         self._line: deque[asyncio.Future[None]] = deque()
-        self._sent = 0
-        self._sending = 0
-        self._is_round_coming = False
+        self._round: asyncio.Handle | asyncio.Task[None] | None = None
+        self._closed = False
 
     async def put(self, frame: bytes) -> None:
-        """Send *frame*.
+        """Have *frame* sent before this round of the event loop ends, or wait for another.
 
         Raises:
             ConnectionEndedError: If the connection is gone.
         """
-        if self._sending or self._sent >= _TURN:
-            await self._stand_in_line()
-        if not self._is_round_coming:
-            self._await_round()
-        self._sent += len(frame)
-        self._sending += 1
+        if self._room <= 0 and not self._closed:
+            turn = self._loop.create_future()
+            self._line.append(turn)
+            await turn
+        if self._closed:
+            raise ConnectionEndedError
+        self._room -= len(frame)
+        self._frames.append(frame)
+        if self._round is None:
+            self._round = self._loop.call_soon(self._end_round)
+
+    def close(self) -> None:
+        """Send nothing more; whoever waits is told."""
+        self._closed = True
+        self._frames.clear()
+        if self._round is not None:
+            self._round.cancel()
+        for turn in self._line:
+            if not turn.done():
+                turn.set_result(None)
+
+    def _end_round(self) -> None:
+        frames, self._frames = self._frames, []
         try:
-            await self._send(frame)
+            is_read = not frames or self._sink.write_texts(frames)
         except ConnectionError:
-            raise ConnectionEndedError from None
-        finally:
-            self._sending -= 1
-            if self._sent >= _TURN and not self._is_round_coming:
-                self._await_round()
+            self.close()
+            return
+        if is_read:
+            self._begin_round()
+        else:
+            self._room = 0
+            self._round = self._loop.create_task(self._until_read())
 
-    async def _stand_in_line(self) -> None:
-        turn = self._loop.create_future()
-        self._line.append(turn)
-        await turn
-
-    def _await_round(self) -> None:
-        self._is_round_coming = True
-        self._loop.call_soon(self._begin_round)
+    async def _until_read(self) -> None:
+        try:
+            await self._sink.drain()
+        except ConnectionError:
+            self.close()
+        else:
+            self._begin_round()
 
     def _begin_round(self) -> None:
-        self._is_round_coming = False
-        if self._sending:
-            # Whoever waits for the reader has had its turn, and begins the next round when it need not wait.
-            self._sent = _TURN
-            return
-        self._sent = 0
+        self._room = _ROUND
+        self._round = None
         while self._line:
             turn = self._line.popleft()
             if not turn.done():
                 turn.set_result(None)
-                self._await_round()
+                self._round = self._loop.call_soon(self._end_round)
                 return

@@ -16,6 +16,7 @@ from agentserver.errors import HandlerError, NotFoundError
 from agentserver.invocations._surface import HTTP, WEBSOCKET, Surface
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.handler import InvocationWebSocketHandler
+from agentserver.invocations.websocket import WebSocket
 from agentserver.wire import ACTIONS_OPENAPI_ROUTE, ACTIONS_ROUTE
 
 __all__ = ["InvocationActionHandler"]
@@ -111,4 +112,6 @@ class InvocationActionHandler(InvocationWebSocketHandler):
 
     async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
         """Speak the action protocol on one connection until it ends."""
+        if not isinstance(websocket, WebSocket):
+            raise TypeError("actions are spoken on the WebSocket that the server opened, and on no other")
         await ActionConnection(self, websocket, context).run()

@@ -68,14 +68,15 @@ class Conversation:
 
 
 @asynccontextmanager
-async def conversing(url: str, path: str = "/invocations_ws", **options: Any) -> AsyncGenerator[Conversation]:
+async def conversing(
+    url: str, path: str = "/invocations_ws", *, compression: str | None = None
+) -> AsyncGenerator[Conversation]:
     """A conversation with the server at *url*."""
     async with connect(
         url.replace("http", "ws", 1) + path,
-        compression=None,
+        compression=compression,
         ping_interval=None,
         open_timeout=DEADLINE,
-        **options,
     ) as websocket:
         yield Conversation(websocket)
 

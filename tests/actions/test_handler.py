@@ -260,6 +260,18 @@ async def test_a_payload_over_the_transport_s_limit_closes_with_1009_in_an_appli
             assert conversation.websocket.close_code == 1009
 
 
+async def test_frames_are_compressed_where_that_was_negotiated() -> None:
+    app = web.Application()
+    map_invocations_server(app, Counter, invocations=InvocationsServerOptions(websocket_compression=True))
+    async with TestServer(app) as server:
+        async with conversing(str(server.make_url("")), compression="deflate") as conversation:
+            assert [extension.name for extension in conversation.websocket.protocol.extensions] == [
+                "permessage-deflate"
+            ]
+            await conversation.invoke("i", "s", to=50)
+            assert await conversation.frames(51) == [*(chunk("i", number) for number in range(50)), end("i")]
+
+
 async def test_an_id_in_flight_is_refused_and_its_invocation_goes_on() -> None:
     async with talking_to(Counter) as conversation:
         await conversation.invoke("i", "s", to=1, then="wait")
