@@ -48,7 +48,7 @@ class Client:
         self._expected = _expected(load)
         message, handshake = folder / "message", folder / "handshake"
         message.write_bytes(_http_request(load) if load.mode in ("http", "sse") else _frame(load))
-        handshake.write_bytes(_upgrade(websocket))
+        handshake.write_bytes(upgrade(websocket))
         is_ws = load.mode in ("ws", "actions")
         arguments = [
             str(port),
@@ -126,7 +126,8 @@ def _http_request(load: Load) -> bytes:
     ).encode() + body
 
 
-def _upgrade(path: str) -> bytes:
+def upgrade(path: str) -> bytes:
+    """The request for a WebSocket on *path*."""
     key = base64.b64encode(os.urandom(16)).decode()
     return (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
