@@ -11,10 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
-from agentserver import AgentHostBuilder, InvocationContext, InvocationHandler, InvocationsServer
+from agentserver import AgentHostBuilder, InvocationContext, InvocationsServer, InvocationWebSocketHandler
 
 
-class ObedientHandler(InvocationHandler):
+class ObedientHandler(InvocationWebSocketHandler):
     """Does what the first word of the body says, see the methods ``on_...``; any other word is echoed."""
 
     started = 0
@@ -25,6 +25,11 @@ class ObedientHandler(InvocationHandler):
         method = getattr(self, f"on_{word.replace('-', '_')}", None)
         result = None if method is None else await method(value, context)
         return f"{word} done" if result is None else result
+
+    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        ObedientHandler.started += 1
+        async for message in websocket:
+            await websocket.send_str(message.data)
 
     async def on_count(self, _value: str, _context: InvocationContext) -> str:
         return str(ObedientHandler.started)

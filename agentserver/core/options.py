@@ -52,7 +52,8 @@ class AgentHostOptions:
         max_header_size: Characters one header field may have.
         max_header_count: Header fields a request may have, 1 or more.
         server_segments: Further ``NAME/VERSION`` segments for ``x-platform-server``, after our own.
-        max_invocations: Invocations that may run at once, 1 or more; ``None`` is no limit.
+        max_invocations: Invocations that may run at once, 1 or more; ``None`` is no limit. An open WebSocket
+            is one.
         max_session_invocations: Invocations of one session that may run at once, 1 or more; ``None`` is no
             limit.
         max_waiting: Invocations that may wait for a place under these two limits; beyond it they are refused

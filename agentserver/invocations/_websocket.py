@@ -53,6 +53,7 @@ class WebSocketEndpoint:
         self._activator = activator
         self._options = options
         self._lifetime = host.lifetime
+        self._admission = host.admission
         self._session_id = host.environment.session_id
         self._keepalive = host.environment.ws_keepalive_interval
 
@@ -83,7 +84,11 @@ class WebSocketEndpoint:
         connection = Connection(
             websocket, context, self._activator, self._lifetime, options, exchange=exchange
         )
-        await connection.serve(request, self._keepalive)
+        if self._admission is None:
+            await connection.serve(request, self._keepalive)
+        else:
+            async with self._admission.place(session_id):
+                await connection.serve(request, self._keepalive)
         return websocket
 
 

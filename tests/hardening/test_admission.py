@@ -15,6 +15,7 @@ from agentserver import (
     AgentHostOptions,
     InvocationContext,
     InvocationHandler,
+    InvocationWebSocketHandler,
     map_invocations_server,
 )
 from agentserver.core._admission import Admission
@@ -134,6 +135,32 @@ async def test_a_client_that_leaves_gives_its_place_back() -> None:
         await gate.until_running(0)
         gate.open.set()
         assert (await invoke(client))[0] == 200
+
+
+async def test_an_open_websocket_holds_a_place() -> None:
+    class Socket(InvocationWebSocketHandler):
+        async def handle_websocket(
+            self, websocket: web.WebSocketResponse, context: InvocationContext
+        ) -> None:
+            await websocket.receive()
+
+    async with serving(Socket, limits(max_invocations=1)) as client:
+        async with client.ws_connect("/invocations_ws"):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await client.ws_connect("/invocations_ws")
+            assert refused.value.status == 503
+            assert refused.value.headers is not None
+            assert refused.value.headers["Retry-After"] == "1"
+        await asyncio.wait_for(until_accepted(client), 10)
+
+
+async def until_accepted(client: aiohttp.ClientSession) -> None:
+    while True:
+        try:
+            async with client.ws_connect("/invocations_ws"):
+                return
+        except aiohttp.WSServerHandshakeError:
+            await asyncio.sleep(0.01)
 
 
 async def test_readiness_shows_saturation_only_when_asked_to() -> None:

@@ -17,6 +17,7 @@ from agentserver import (
     FoundryEnvironment,
     InvocationContext,
     InvocationHandler,
+    InvocationWebSocketHandler,
 )
 from agentserver.core._patience import Patience
 from agentserver.errors import ConfigurationError
@@ -129,6 +130,27 @@ async def test_a_client_that_never_reads_is_cut_off_and_its_handler_ended(agent:
             greedy.sendall(post(path="/invocations?flood"))
             await asyncio.wait_for(agent.ended.wait(), 10)
         assert (await ask(client, post(b"next"))).body == b"next"
+
+
+async def test_a_websocket_client_that_never_reads_is_cut_off_and_its_handler_ended() -> None:
+    ended = asyncio.Event()
+
+    class Flood(InvocationWebSocketHandler):
+        async def handle_websocket(
+            self, websocket: web.WebSocketResponse, context: InvocationContext
+        ) -> None:
+            try:
+                while True:
+                    await websocket.send_bytes(b"x" * 65536)
+            finally:
+                ended.set()
+
+    async with serving(Flood, limits(write_timeout=0.3)) as client:
+        with unread(port_of(client)) as greedy:
+            upgrade = ("Upgrade: websocket", "Connection: upgrade", "Sec-WebSocket-Version: 13")
+            greedy.sendall(get("/invocations_ws", *upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+            await asyncio.wait_for(ended.wait(), 10)
+        assert (await ask(client, get("/readiness"))).status == 200
 
 
 def unread(port: int) -> socket.socket:

@@ -65,7 +65,7 @@ async def outcome(client: aiohttp.ClientSession, url: str, kind: str) -> tuple[s
 
 
 async def test_sigterm_under_load_finishes_what_can_be_finished_and_cuts_the_rest_at_the_deadline() -> None:
-    """Two hundred requests in flight: no response is half a lie."""
+    """Two hundred requests and fifty sockets in flight: no response is half a lie."""
     kinds = ["wind-down", "stream-wind-down"] * 75 + ["forever", "stream 600"] * 25
     connector = aiohttp.TCPConnector(limit=0)
     async with (
@@ -73,9 +73,12 @@ async def test_sigterm_under_load_finishes_what_can_be_finished_and_cuts_the_res
         aiohttp.ClientSession(connector=connector) as client,
     ):
         requests = [asyncio.create_task(outcome(client, server.url, kind)) for kind in kinds]
-        await asyncio.wait_for(until_started(client, server, len(kinds)), 20)
+        sockets = [await client.ws_connect(f"{server.url}/invocations_ws") for _ in range(50)]
+        await asyncio.wait_for(until_started(client, server, len(kinds) + len(sockets)), 20)
         begin = time.monotonic()
         server.terminate()
+        messages = await asyncio.gather(*(socket.receive() for socket in sockets))
+        assert Counter(message.data for message in messages) == {1001: 50}
         outcomes = Counter(await asyncio.gather(*requests))
         assert await server.exit_code() == 0
         assert time.monotonic() - begin < 6
