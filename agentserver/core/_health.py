@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class HealthChecks:
         Raises:
             ConfigurationError: If the check is not async, the name is taken or the time-out is not positive.
         """
-        if not asyncio.iscoroutinefunction(check) and not asyncio.iscoroutinefunction(
+        if not inspect.iscoroutinefunction(check) and not inspect.iscoroutinefunction(
             getattr(check, "__call__", None)  # noqa: B004 - the question is whether calling it is async
         ):
             raise ConfigurationError(f"health check {name!r} must be an async function: write 'async def'")

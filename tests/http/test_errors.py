@@ -48,6 +48,18 @@ class Raising(InvocationHandler):
         return await self.fail()
 
 
+class Teapot(web.HTTPClientError):
+    status_code = 418
+
+
+class Unheard(web.HTTPClientError):
+    status_code = 499
+
+
+class UnheardServer(web.HTTPServerError):
+    status_code = 599
+
+
 async def answer_to(make: Any, request: bytes = b"") -> Answer:
     async with serving(Raising(make)) as client, connected(client) as connection:
         connection.send(request or post())
@@ -97,6 +109,9 @@ async def test_every_operation_fails_alike(request_bytes: bytes, caplog: pytest.
         (web.HTTPInternalServerError, INTERNAL),
         (web.HTTPServiceUnavailable, (503, "unavailable", "upstream")),
         (web.HTTPGatewayTimeout, (504, "gateway_timeout", "upstream")),
+        (Teapot, (418, "im_a_teapot", "user")),
+        (Unheard, (499, "invalid_request", "user")),
+        (UnheardServer, (599, "internal_error", "upstream")),
     ],
 )
 async def test_what_is_raised_has_its_status_code_and_source(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import logging
 import os
 import tracemalloc
@@ -118,6 +119,25 @@ async def test_event_streams_that_a_handler_writes_itself_are_kept_alive_through
             await until(response.content, COMMENT)
             proceed.set()
             await response.content.read()
+
+
+async def test_a_compressed_event_stream_is_left_alone() -> None:
+    proceed = asyncio.Event()
+
+    class Compressing(InvocationHandler):
+        async def handle(self, request: web.Request, context: InvocationContext) -> web.StreamResponse:
+            response = web.StreamResponse(headers={"Content-Type": EVENTS})
+            response.enable_compression(web.ContentCoding.gzip)
+            await response.prepare(request)
+            await response.write(b"data: first\n\n")
+            await proceed.wait()
+            return response
+
+    async with serving(Compressing, environment=EVERY_SECOND) as client:
+        async with client.post("/invocations") as response:
+            await asyncio.sleep(1.3)
+            proceed.set()
+            assert gzip.decompress(await response.read()) == b"data: first\n\n"
 
 
 async def test_a_slow_reader_of_a_long_stream_costs_no_memory() -> None:
