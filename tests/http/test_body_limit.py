@@ -63,6 +63,25 @@ async def test_a_body_at_the_limit_is_taken_and_one_byte_more_is_413(configure: 
             assert await connection.rest() == b""
 
 
+@pytest.mark.parametrize("configure", [limited, with_app])
+async def test_a_handler_that_reads_the_body_piece_by_piece_is_stopped_at_the_limit(configure: Any) -> None:
+    read = 0
+
+    class Reading(InvocationHandler):
+        async def handle(self, request: web.Request, context: InvocationContext) -> Any:
+            nonlocal read
+            async for piece in request.content.iter_any():
+                read += len(piece)
+            return read
+
+    async with serving(Reading, configure) as client:
+        assert (await ask(client, chunked(LIMIT))).body == b"10000"
+        read = 0
+        answer = await ask(client, chunked(50 * LIMIT))
+        assert answer.error == TOO_LARGE
+        assert read < 40 * LIMIT
+
+
 async def test_a_body_whose_announcement_is_over_the_limit_is_refused_before_it_is_sent() -> None:
     async with serving(Ignoring, limited) as client:
         head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999999999\r\n\r\n"
