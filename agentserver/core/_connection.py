@@ -293,8 +293,8 @@ class HostConnection(RequestHandler):
             if body is None:
                 return await self._respond_slowly(request, response)
             keep_alive = response._keep_alive is not False and not request._message.should_close
-            keep_alive = self._pipeline.stamp(exchange, response) and keep_alive
-            head = head_of(response, len(body), keep_alive=keep_alive)
+            keep_alive = keep_alive and not self._pipeline.lifetime.shutting_down.is_set()
+            head = head_of(exchange, response, self._pipeline.server, len(body), keep_alive=keep_alive)
         except ValueError as error:  # A header that cannot be sent: nothing has gone out yet.
             exchange.response = None
             return await self._respond(request, exchange, self._pipeline.failed(request, exchange, error))

@@ -109,11 +109,6 @@ class Pipeline:
         if self.sse_keepalive and content_type.startswith("text/event-stream"):
             exchange.keepalive = KeepAlive(request, response, self.sse_keepalive)
 
-    def stamp(self, exchange: Exchange, response: web.StreamResponse) -> bool:
-        """Stamp the headers of a plain *response*; say whether its connection may stay open."""
-        exchange.stamp(response, self.server)
-        return not self.lifetime.shutting_down.is_set()
-
     def reject(self, exchange: Exchange, failure: Failure) -> web.StreamResponse:
         """Refuse a request that could not even be read."""
         exchange.operation = "unread"
