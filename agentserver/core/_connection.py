@@ -153,7 +153,7 @@ class HostConnection(RequestHandler):
 
     @property
     def is_writable(self) -> bool:
-        """Whether a handler may write without waiting for the client; of a WebSocket, that is not known here."""
+        """Whether a handler may write without waiting for the client; of a WebSocket that is not known."""
         if self._upgraded:  # pyright: ignore[reportUnknownMemberType]  # untyped
             return False
         return self.idle_since is None and self.transport is not None and not self._paused
