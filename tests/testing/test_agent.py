@@ -12,7 +12,7 @@ from aiohttp import web
 
 from agentserver import AgentHostBuilder, InvocationContext, InvocationHandler
 from agentserver.client import ResponseError, UnreachableError
-from agentserver.errors import ConfigurationError, HandlerError
+from agentserver.errors import ConfigurationError, HandlerError, StartupError
 from agentserver.testing import AgentUnderTest, fake_environment, in_process, on_socket, until
 from tests.testing.agents import Counter, Echo
 
@@ -106,6 +106,50 @@ async def test_the_builder_can_be_configured(serve: Serve) -> None:
     async with serve(Echo, limit) as agent:
         with pytest.raises(ResponseError, match="payload_too_large"):
             await agent.client.invoke("four")
+
+
+@both
+async def test_the_whole_host_is_there_hooks_and_routes_of_ones_own_included(serve: Serve) -> None:
+    life: list[str] = []
+
+    async def mine(_request: web.Request) -> web.Response:
+        return web.Response(text="my own page")
+
+    async def begin() -> None:
+        life.append("begun")
+
+    async def end() -> None:
+        life.append("ended")
+
+    def configure(builder: AgentHostBuilder) -> None:
+        builder.app.router.add_get("/mine", mine)
+        builder.on_startup(begin).configure_shutdown(hook=end)
+
+    async with serve(Echo, configure) as agent:
+        assert life == ["begun"]
+        async with agent.http.get("/mine") as response:
+            assert await response.text() == "my own page"
+        assert (await agent.client.invoke("x")).json()["echo"] == "x"
+    assert life == ["begun", "ended"]
+
+
+@both
+async def test_a_start_that_fails_is_raised_and_what_was_begun_is_ended(serve: Serve) -> None:
+    life: list[str] = []
+
+    async def begin() -> None:
+        raise OSError("no database")
+
+    async def end() -> None:
+        life.append("ended")
+
+    def configure(builder: AgentHostBuilder) -> None:
+        builder.on_startup(begin).configure_shutdown(hook=end)
+
+    with pytest.raises(StartupError, match="no database"):
+        async with serve(Echo, configure):
+            pass
+    assert life == ["ended"]
 
 
 @both
