@@ -79,6 +79,7 @@ class Connection(RuleBasedStateMachine):
 
     @initialize()
     def connect(self) -> None:
+        self.level = logging.getLogger("agentserver").level
         logging.getLogger("agentserver").setLevel(logging.CRITICAL)
         self.loop = asyncio.new_event_loop()
         self.handler = Gated()
@@ -191,6 +192,7 @@ class Connection(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "loop"):
             return
+        logging.getLogger("agentserver").setLevel(self.level)
         if self.is_writing_paused and self.is_connected:
             self.stop_or_go_on_reading()
         self._let_everything_end()
