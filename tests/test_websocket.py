@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from agentserver import (
     AgentHostBuilder,
@@ -271,6 +271,20 @@ async def test_a_client_that_vanishes_is_reported_as_1006_and_its_handler_is_can
         closed = await event(caplog)
     assert (closed["close_code"], closed["error.code"]) == (1006, "cancelled")
     assert ended == ["cancelled"]
+
+
+async def test_a_client_that_leaves_during_the_handshake_is_reported_as_accept_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def cut(request: web.Request, response: web.StreamResponse) -> None:
+        assert request.transport is not None
+        request.transport.close()
+
+    async with talking(configure=lambda builder: builder.app.on_response_prepare.append(cut)) as url:
+        with pytest.raises(InvalidMessage):
+            await dialled(url)
+        closed = await event(caplog)
+    assert (closed["close_code"], closed["error.code"]) == (1006, "accept_failed")
 
 
 async def test_a_handler_that_does_not_read_has_its_time_after_the_clients_close_and_is_then_cancelled(

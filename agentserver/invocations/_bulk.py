@@ -21,7 +21,7 @@ class Lender(Protocol):
         """Whether nothing shall be read for now."""
         ...
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool | None:
         """The client sends no more."""
         ...
 

@@ -58,7 +58,7 @@ class Link(asyncio.Protocol):
         close_code: How the connection ended or is going to; ``None`` while it is open.
         traffic: Where data messages are counted; ``None`` while telemetry is off.
         error: What the client did wrong.
-        on_end: Called once when no message can come any more; with True if nobody said goodbye.
+        on_end: Called once when the client has ended the connection; with True if it did not say goodbye.
         lost: Done when the transport is gone.
         heard: Set to True whenever something comes from the client.
     """
@@ -128,9 +128,6 @@ class Link(asyncio.Protocol):
             if self._reader.left > BULK:
                 Bulk(self, self._reader, self._transport)
 
-    def eof_received(self) -> None:
-        """The client sends no more; the transport closes itself."""
-
     def pause_writing(self) -> None:
         """The client does not keep up: senders wait from now on."""
         self._senders = []
@@ -157,7 +154,8 @@ class Link(asyncio.Protocol):
         if not self.lost.done():
             self.lost.set_result(None)
         self.resume_writing()
-        self._end(abrupt=abrupt)
+        self._end()
+        self._tell(abrupt=abrupt)
 
     # --- what the reader says
 
@@ -230,6 +228,7 @@ class Link(asyncio.Protocol):
         else:
             self._settle()
         self._end(last)
+        self._tell(abrupt=False)
 
     def _settle(self) -> None:
         answer, self._answer = self._answer, None
@@ -243,7 +242,7 @@ class Link(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
-    def _end(self, last: WSMessage | None = None, *, abrupt: bool = False) -> None:
+    def _end(self, last: WSMessage | None = None) -> None:
         if self._ended:
             return
         self._ended = True
@@ -251,8 +250,11 @@ class Link(asyncio.Protocol):
             self._queue.append((last, 0))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if self.on_end is not None:
-            self.on_end(abrupt)
+
+    def _tell(self, *, abrupt: bool) -> None:
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(abrupt)
 
     # --- what the handler wants
 
@@ -360,8 +362,6 @@ class Link(asyncio.Protocol):
         if not self._deaf:
             self.close_code = CloseCode.ABNORMAL
         self._transport.abort()
-
-    # --- the rest
 
     def _write_close(self, payload: bytes) -> None:
         self.write(CLOSE, payload)
