@@ -56,7 +56,7 @@ async def test_the_parsers_keep_their_promises_whatever_comes(tmp_path: Path) ->
     note("parsers fuzzed by coverage", text.strip().splitlines()[-1])
 
 
-async def test_the_reference_agent_keeps_its_description_whatever_is_asked() -> None:
+async def test_the_reference_agent_keeps_its_description_whatever_is_asked(tmp_path: Path) -> None:
     pytest.importorskip("schemathesis")
     checks = (
         "not_a_server_error,status_code_conformance,content_type_conformance,"
@@ -66,14 +66,14 @@ async def test_the_reference_agent_keeps_its_description_whatever_is_asked() -> 
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).parent / "st"), "run", str(ROOT / "hardening" / "openapi.json"),
             "--url", server.url, "--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", "200",
-            "--seed", "1", "--no-color",
+            "--seed", "1", "--no-color", cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         output, _ = await asyncio.wait_for(process.communicate(), 300)
     text = output.decode(errors="replace")
     assert process.returncode == 0, text[-8000:]
     assert "Traceback" not in "".join(server.log)
-    note("schemathesis", next(line.strip() for line in text.splitlines() if "generated" in line))
+    note("schemathesis", next(line.strip() for line in text.splitlines() if " generated, " in line))
 
 
 @settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
