@@ -10,7 +10,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Trace
 
 from agentserver.core._exchange import Exchange
 from agentserver.core.telemetry import w3c
-from agentserver.wire import BAGGAGE_HEADER
+from agentserver.wire import BAGGAGE_HEADER, TRACEPARENT_HEADER
 
 # Where the API keeps baggage in a context: it has no way to set several entries at once.
 (_BAGGAGE_KEY,) = baggage.set_baggage("any", "thing", Context())
@@ -24,7 +24,7 @@ def parent_context(exchange: Exchange) -> tuple[Context, SpanContext | None]:
     headers = exchange.incoming
     context = get_current()
     ids: SpanContext | None = trace.get_current_span(context).get_span_context() if context else None
-    if ids is None or not ids.is_valid:
+    if TRACEPARENT_HEADER in headers and (ids is None or not ids.is_valid):
         remote = w3c.trace_parent(headers)
         ids = None if remote is None else _span_context(remote, w3c.trace_state(headers))
         if ids is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
 from agentserver.core._exchange import Exchange
 from agentserver.core._observer import Traffic
@@ -16,6 +17,8 @@ from agentserver.wire import ErrorCode
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 # The buckets that the HTTP conventions advise, and some for answers that take a model minutes.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 300)
+
+_MAX_RECORDERS: Final = 1000
 
 
 def method_of(method: str) -> str:
@@ -30,6 +33,25 @@ class Recorder(Protocol):
         """Record one value."""
         ...
 
+    def recorder(self, attributes: Attributes) -> Callable[[float], object]:
+        """What records values with *attributes*."""
+        ...
+
+
+class MeterHistogram:
+    """A histogram of OpenTelemetry's API."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def record(self, amount: float, attributes: Attributes) -> None:
+        """Record one value."""
+        self._histogram.record(amount, attributes)
+
+    def recorder(self, attributes: Attributes) -> Callable[[float], object]:
+        """What records values with *attributes*."""
+        return partial(self._histogram.record, attributes=attributes)
+
 
 # From name, unit, description and the bounds of the buckets.
 MakeHistogram: TypeAlias = Callable[[str, str, str, Sequence[float]], Recorder]
@@ -37,8 +59,8 @@ MakeHistogram: TypeAlias = Callable[[str, str, str, Sequence[float]], Recorder]
 
 def _of_meter(meter: Meter) -> MakeHistogram:
     def make(name: str, unit: str, description: str, bounds: Sequence[float]) -> Recorder:
-        return meter.create_histogram(
-            name, unit, description, explicit_bucket_boundaries_advisory=list(bounds)
+        return MeterHistogram(
+            meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=list(bounds))
         )
 
     return make
@@ -63,6 +85,7 @@ class Instruments:
         self.requests: Counter[str] = Counter()
         self.connections = 0
         self._routes = routes
+        self._recorders: dict[tuple[str, str, int, str], Callable[[float], object]] = {}
         self._duration = histogram(
             "http.server.request.duration",
             "s",
@@ -126,24 +149,37 @@ class Instruments:
     def ended(self, exchange: Exchange, method: str, status: int) -> None:
         """Record an exchange that has ended."""
         seconds = exchange.elapsed
-        attributes: Attributes = {
-            "http.request.method": method,
-            "http.response.status_code": status,
-            "url.scheme": "http",
-        }
-        route = self._routes.get(exchange.operation)
-        if route is not None:
-            attributes["http.route"] = route
-        if status >= 500:
-            attributes[ERROR_TYPE] = type_of(exchange.error, str(status))
-        self._duration.record(seconds, attributes)
+        error = type_of(exchange.error, str(status)) if status >= 500 else ""
+        key = (exchange.operation, method, status, error)
+        record = self._recorders.get(key)
+        if record is None:
+            record = self._recorder(key)
+        record(seconds)
         if exchange.first_byte:
-            self._first_byte.record(exchange.first_byte, attributes)
+            self._first_byte.record(exchange.first_byte, self._attributes(*key))
         if exchange.close_code:
             self._closed(exchange, seconds)
         failure = exchange.failure
         if failure is not None:
             self.failed(exchange.operation, failure.code, failure.source.value)
+
+    def _recorder(self, key: tuple[str, str, int, str]) -> Callable[[float], object]:
+        record = self._duration.recorder(self._attributes(*key))
+        if len(self._recorders) < _MAX_RECORDERS:
+            self._recorders[key] = record
+        return record
+
+    def _attributes(self, operation: str, method: str, status: int, error: str) -> Attributes:
+        attributes: Attributes = {
+            "http.request.method": method,
+            "http.response.status_code": status,
+            "url.scheme": "http",
+        }
+        if operation in self._routes:
+            attributes["http.route"] = self._routes[operation]
+        if error:
+            attributes[ERROR_TYPE] = error
+        return attributes
 
     def _closed(self, exchange: Exchange, seconds: float) -> None:
         attributes: Attributes = {"agentserver.websocket.close_code": exchange.close_code}

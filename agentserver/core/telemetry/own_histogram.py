@@ -7,10 +7,11 @@ exemplars: the spans say more.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from opentelemetry.sdk.metrics import Histogram as SdkHistogram
@@ -27,6 +28,8 @@ from opentelemetry.sdk.metrics.export import (
 
 from agentserver.core.telemetry.attributes import SCOPE
 
+_TOGETHER: Final = 256
+_counting: Final = threading.Lock()
 MAX_SERIES: Final = 2000  # what OpenTelemetry allows an instrument; attributes that come after are left out
 
 
@@ -35,17 +38,40 @@ class Series:
     """What was recorded with the same attributes."""
 
     buckets: list[int]
+    bounds: Sequence[float]
     count: int = 0
     total: float = 0.0
     least: float = math.inf
     most: float = -math.inf
+    waiting: list[float] = field(default_factory=list[float])
+
+    def record(self, amount: float) -> None:
+        """Take one value; it is counted with others, when they are many or asked for."""
+        waiting = self.waiting
+        waiting.append(amount)
+        if len(waiting) >= _TOGETHER:
+            self.count_waiting()
+
+    def count_waiting(self) -> None:
+        """Count what waits; called by the loop's thread and the exporter's."""
+        with _counting:
+            waiting, self.waiting = self.waiting, []
+            if not waiting:
+                return
+            for amount in waiting:
+                self.buckets[bisect_left(self.bounds, amount)] += 1
+            self.count += len(waiting)
+            self.total += sum(waiting)
+            self.least = min(self.least, *waiting)
+            self.most = max(self.most, *waiting)
 
     def since(self, earlier: Series | None) -> Series:
         """What was recorded after *earlier*; the extremes are of all time."""
         if earlier is None:
-            return replace(self, buckets=list(self.buckets))
+            return replace(self, buckets=list(self.buckets), waiting=[])
         buckets = [now - then for now, then in zip(self.buckets, earlier.buckets, strict=True)]
-        return Series(buckets, self.count - earlier.count, self.total - earlier.total, self.least, self.most)
+        count, total = self.count - earlier.count, self.total - earlier.total
+        return Series(buckets, self.bounds, count, total, self.least, self.most)
 
 
 class OwnHistogram:
@@ -67,17 +93,17 @@ class OwnHistogram:
 
     def record(self, amount: float, attributes: Mapping[str, Any]) -> None:
         """Record one value. Attributes of the same series come in the same order."""
+        self.recorder(attributes)(amount)
+
+    def recorder(self, attributes: Mapping[str, Any]) -> Callable[[float], object]:
+        """What records values with *attributes*."""
         key = tuple(attributes.items())
         series = self.series.get(key)
         if series is None:
-            if len(self.series) >= MAX_SERIES:
-                return
-            series = self.series[key] = Series([0] * (len(self.bounds) + 1))
-        series.buckets[bisect_left(self.bounds, amount)] += 1
-        series.count += 1
-        series.total += amount
-        series.least = min(series.least, amount)
-        series.most = max(series.most, amount)
+            series = Series([0] * (len(self.bounds) + 1), self.bounds)
+            if len(self.series) < MAX_SERIES:
+                self.series[key] = series
+        return series.record
 
 
 class JoiningExporter(MetricExporter):
@@ -131,6 +157,7 @@ class JoiningExporter(MetricExporter):
     def _news_of(self, histogram: OwnHistogram) -> list[tuple[tuple[Any, ...], Series]]:
         news: list[tuple[tuple[Any, ...], Series]] = []
         for key, series in list(histogram.series.items()):
+            series.count_waiting()
             whole = series.since(None)
             if not self._is_delta:
                 news.append((key, whole))
