@@ -39,12 +39,17 @@ def scenes() -> list[tuple[str, Block, list[Block]]]:
 
 async def printed(command: str, server: ServerProcess) -> str:
     """What *command* prints, with this Python's tools at hand and *server* in place of the usual one."""
+    address = server.url.removeprefix("http://")
     process = await asyncio.create_subprocess_exec(
         "bash",
         "-c",
-        command.replace("localhost:8088", server.url.removeprefix("http://")),
+        command.replace("localhost:8088", address),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PORT": address.rpartition(":")[2],
+        },
     )
     output, _ = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 0
