@@ -30,6 +30,8 @@ _PLATFORM_LIMIT: Final = 1024 * 1024
 
 def connect(arguments: argparse.Namespace) -> int:
     """Connect, and talk until the input or the connection ends."""
+    if arguments.actions and arguments.reconnect:
+        raise CommandError("--reconnect resumes a conversation, and --actions has none: give one of them")
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     screen = Screen(as_json=arguments.json, interactive=interactive)
 

@@ -112,6 +112,7 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         "name": name,
         "title": " ".join(part.capitalize() for part in parts),
         "package": package,
+        "image": name.lower(),  # Docker takes no capital letters
         "handler": "".join(part[0].upper() + part[1:] for part in parts) + "Handler",
         "what": kind.what,
         "talk": kind.talk,

@@ -263,6 +263,12 @@ async def test_an_action_needs_a_json_object(line: str, counter: str) -> None:
     assert done.sentence == 'An invocation is a JSON object, such as {"message": "hello"}'
 
 
+async def test_actions_have_no_conversation_to_resume(counter: str) -> None:
+    done = await cli("connect", "--actions", "--reconnect", "--url", counter)
+    assert done.code == 2
+    assert "--reconnect resumes a conversation" in done.sentence
+
+
 async def test_a_person_invokes_gets_and_cancels(counter: str) -> None:
     async with terminal("connect", "--actions", "--url", counter) as screen:
         await ready(screen)

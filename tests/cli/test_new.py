@@ -168,9 +168,12 @@ async def test_new_says_what_it_made_and_what_comes_next(tmp_path: Path) -> None
     assert done.err == (
         "Next: cd deep/My-Agent, python -m pip install -e '.[dev]', agentserver dev my_agent.handler\n"
     )
-    assert "class MyAgentHandler(" in await asyncio.to_thread(
-        (tmp_path / "deep/My-Agent/my_agent/handler.py").read_text
-    )
+    project = tmp_path / "deep" / "My-Agent"
+    for path, words in (
+        ("my_agent/handler.py", "class MyAgentHandler("),
+        ("README.md", "docker build -t my-agent ."),
+    ):
+        assert words in await asyncio.to_thread((project / path).read_text)
 
 
 @pytest.mark.parametrize(
