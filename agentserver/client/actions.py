@@ -178,7 +178,7 @@ class ActionsConnection:
             return line
         async with self._opening:
             line = self._opened()
-            if line.over is not None and self._resumption is not None:
+            if self._resumption is not None and line.over is not None and self._may_resume(line.over):
                 line = await self._resumption.connect(self._open, line.over)
         return line
 
