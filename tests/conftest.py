@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +15,8 @@ GUARD = Path(__file__).parent / "loopback_only"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What a shell starts in the background ignores Ctrl-C, and so would every process that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_path(str(GUARD / "sitecustomize.py"))  # in this process Python has started long ago
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(GUARD), os.environ.get("PYTHONPATH"))))
     handle, report = tempfile.mkstemp(prefix="refused-connections-")
