@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -89,6 +90,49 @@ def test_a_bad_variable_is_refused_by_name(name: str, value: str, expected: str)
     with pytest.raises(ConfigurationError) as caught:
         FoundryEnvironment.read(variables)
     assert str(caught.value).startswith(f"{name} is {value!r}, but it must be {expected}")
+
+
+STUB = """
+import sys
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+class Printing:
+    def __init__(self, connection_string):
+        assert connection_string == "InstrumentationKey=secret-key"
+    def export(self, batch, *args, **kwargs):
+        print(type(self).__name__, [getattr(item, "name", "") for item in batch], flush=True)
+        return 0
+    def shutdown(self, *args, **kwargs): pass
+    def force_flush(self, *args, **kwargs): return True
+class AzureMonitorTraceExporter(Printing): pass
+class AzureMonitorLogExporter(Printing): pass
+class AzureMonitorMetricExporter(Printing, MetricExporter):
+    def __init__(self, connection_string):
+        MetricExporter.__init__(self)
+    def export(self, data, *args, **kwargs):
+        print("metrics", [m.name for m in data.resource_metrics[0].scope_metrics[0].metrics], flush=True)
+        return MetricExportResult.SUCCESS
+"""
+
+
+async def test_azure_monitor_gets_all_three_signals_through_its_exporter(tmp_path: Path) -> None:
+    package = tmp_path / "azure" / "monitor" / "opentelemetry"
+    package.mkdir(parents=True)
+    (package / "exporter.py").write_text(STUB)
+    variables = {
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=secret-key",
+        "PYTHONPATH": str(tmp_path),
+    }
+    async with running(*AGENT, environment=variables) as server:
+        async with aiohttp.ClientSession(server.url) as client:
+            async with client.post("/invocations", data="child") as response:
+                assert response.status == 200
+        server.terminate()
+        assert await server.exit_code() == 0
+    printed = "".join(server.output)
+    assert "AzureMonitorTraceExporter ['in a task', 'thinking', 'invoke_agent']" in printed
+    assert "AzureMonitorLogExporter" in printed
+    assert "http.server.request.duration" in printed
+    assert "secret-key" not in "".join(server.log)
 
 
 async def test_azure_monitor_without_its_extra_is_one_warning_and_serving_goes_on() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from importlib import import_module
 from typing import Any, Final
 
@@ -23,11 +24,21 @@ _SPANS: Final = {
 }
 AZURE_EXPORTER: Final = "azure.monitor.opentelemetry.exporter"
 
-_TALKATIVE: Final = ("opentelemetry.exporter.", "opentelemetry.sdk._shared_internal")
+_TALKATIVE: Final = (
+    "opentelemetry.exporter.",
+    "opentelemetry.sdk._shared_internal",
+    "azure.monitor.opentelemetry.",
+)
+_AZURE_TALKATIVE: Final = (
+    "azure.core.pipeline.policies.http_logging_policy",
+    "azure.monitor.opentelemetry.exporter",
+)
 
 
 class Seldom(logging.Filter):
     """Lets one record of a logger through, and then none for a while: a dead collector is news once.
+
+    For that while the logger is off, so that a span which finds the queue full does not pay for a record.
 
     Args:
         seconds: How long none.
@@ -43,6 +54,11 @@ class Seldom(logging.Filter):
         if record.created < self._quiet_until:
             return False
         self._quiet_until = record.created + self._seconds
+        talker = logging.getLogger(record.name)
+        restore = threading.Timer(self._seconds, talker.setLevel, (talker.level,))
+        restore.daemon = True
+        restore.start()
+        talker.setLevel(logging.CRITICAL + 1)
         return True
 
 
@@ -91,4 +107,7 @@ def _otlp(target: SignalExport, module: str, name: str) -> Any:
 
 
 def _azure(name: str, connection_string: str) -> Any:
+    for talker in map(logging.getLogger, _AZURE_TALKATIVE):
+        if talker.level == logging.NOTSET:
+            talker.setLevel(logging.WARNING)  # they tell of every request of theirs, header by header
     return getattr(import_module(AZURE_EXPORTER), name)(connection_string=connection_string)
