@@ -176,7 +176,7 @@ class RawConsole(Console):
     def own_words(self) -> Mapping[str, Word]:
         """Text, JSON, files, pings and the close."""
         return {
-            "text": (self._connection.send, "send the rest of the line as text, a leading slash included"),
+            "text": (self._send, "send the rest of the line as text, a leading slash included"),
             "json": (self._json, "send the rest of the line as text, if it is JSON"),
             "file": (self._file, "send the bytes of a file as one binary message"),
             "ping": (self._ping, "send a Ping frame and show how long its Pong took"),
@@ -185,7 +185,7 @@ class RawConsole(Console):
 
     async def line(self, text: str) -> None:
         """Send a line as text."""
-        await self._connection.send(text)
+        await self._send(text)
 
     async def read(self) -> ConnectionClosedError | None:
         """Show the messages."""
@@ -209,19 +209,23 @@ class RawConsole(Console):
         if not reading.done():
             await self._end(1000, "")
 
+    async def _send(self, message: str | bytes) -> None:
+        await self._connection.send(message)
+        self._last = asyncio.get_running_loop().time()
+
     async def _json(self, rest: str) -> None:
         try:
             json.loads(rest)
         except ValueError as error:
             raise CommandError(f"/json needs JSON: {error}") from None
-        await self._connection.send(rest)
+        await self._send(rest)
 
     async def _file(self, rest: str) -> None:
         data = read_file(rest.strip())
         if len(data) > _PLATFORM_LIMIT:
             words = "over 1 MiB, which the hosting platform drops"
             self.screen.event("warning", words, "yellow", bytes=len(data))
-        await self._connection.send(data)
+        await self._send(data)
 
     async def _ping(self, _rest: str) -> None:
         milliseconds = round(await self._connection.ping() * 1000, 1)

@@ -74,7 +74,9 @@ async def counter() -> AsyncGenerator[str, None]:
 
 
 async def piped(url: str, *lines: str, options: tuple[str, ...] = ()) -> Outcome:
-    return await cli("connect", "--url", url, "--linger", "0.1", *options, stdin="\n".join(lines))
+    """Talk to the parrot, which is told in the end that it is done."""
+    stdin = "\n".join([*lines, "done"])
+    return await cli("connect", "--url", url, "--linger", "10", *options, stdin=stdin)
 
 
 def events(done: Outcome) -> list[dict[str, Any]]:
@@ -90,7 +92,7 @@ async def test_a_pipe_sends_lines_and_prints_messages(parrot: str) -> None:
 async def test_a_pipe_waits_for_a_silence_before_it_closes(parrot: str) -> None:
     done = await cli("connect", "--url", parrot, "--linger", "5", stdin="later\n/close")
     assert (done.code, done.out) == (0, "")
-    done = await cli("connect", "--url", parrot, "--linger", "0.5", stdin="later")
+    done = await cli("connect", "--url", parrot, "--linger", "2", stdin="later")
     assert (done.code, done.out) == (0, "at last\n")
 
 
@@ -102,7 +104,7 @@ async def test_a_file_goes_out_as_one_binary_message(parrot: str, tmp_path: Path
 
 async def test_json_shows_everything_that_happens(parrot: str, tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(b"abc")
-    lines = ["hello", f"/file {tmp_path / 'data'}", "/ping", "done"]
+    lines = ["hello", f"/file {tmp_path / 'data'}", "/ping"]
     done = await piped(parrot, *lines, options=("--json", "--session", "s-1"))
     assert done.code == 0
     opened, *received, closed = events(done)
@@ -127,7 +129,7 @@ async def test_json_shows_everything_that_happens(parrot: str, tmp_path: Path) -
 async def test_what_goes_wrong_in_a_pipe_ends_it_with_one_sentence(
     line: str, code: int, words: str, parrot: str
 ) -> None:
-    done = await piped(parrot, line, "more", options=("--linger", "10"))
+    done = await piped(parrot, line, "more")
     assert done.code == code
     assert words in done.err
     assert done.err.count("\n") == 1
