@@ -12,6 +12,7 @@ from types import CoroutineType, TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from agentserver.core._plans import UNMADE, Plan, ServiceLifetime
+from agentserver.core._signature import signature_of
 
 __all__ = ["HandlerScope", "Singletons", "has_end"]
 
@@ -195,7 +196,7 @@ def _needs_no_arguments(kind: Any, name: str) -> bool:
     if not callable(method):
         return False
     try:
-        inspect.signature(method).bind(None)
+        signature_of(method).bind(None)
     except TypeError:
         return False
     except ValueError:  # a method written in C that does not tell

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from agentserver.core._hooks import failed_at_startup
 from agentserver.core._plans import result_of
 from agentserver.core._scopes import has_end
+from agentserver.core._signature import signature_of
 from agentserver.core.services import ServiceCollection, ServiceProvider
 from agentserver.errors import HandlerError, StartupError
 from agentserver.invocations._definition import HandlerDefinition, define
@@ -127,7 +128,7 @@ def _asks_for_something(make: Callable[..., Any]) -> bool:
     if inspect.isclass(make) and make.__init__ is object.__init__ and make.__new__ is object.__new__:
         return False  # inspect would read this off the text of object's own documentation, in 2 ms
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(make).parameters.values()
+    parameters = signature_of(make).parameters.values()
     return any(p.default is p.empty and p.kind not in optional for p in parameters)
 
 

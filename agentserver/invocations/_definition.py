@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agentserver.core._signature import signature_of
 from agentserver.errors import HandlerError
 from agentserver.invocations._surface import Surface
 from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
@@ -75,7 +76,7 @@ def _streams(handler: type[InvocationHandler], name: str) -> bool:
         instead = handler._surface.single[name]
         raise HandlerError(f"{handler.__name__}.{name} must not yield: {should} and {instead}")
     try:
-        inspect.signature(method).bind(None, *arguments)
+        signature_of(method).bind(None, *arguments)
     except TypeError:
         raise HandlerError(f"{handler.__name__}.{name} takes other arguments: {should}") from None
     return streams

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -236,6 +237,23 @@ async def test_what_a_factory_made_is_closed_after_its_request() -> None:
 
 
 sync_check: Any = print
+
+UNRESOLVED = """
+from agentserver import InvocationHandler
+
+class Late(InvocationHandler):
+    async def handle(self, request: OnlyForTypeCheckers, context: OnlyForTypeCheckers) -> OnlyForTypeCheckers:
+        return "late"
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated with the function before")
+async def test_annotations_that_only_a_type_checker_can_resolve_do_not_matter() -> None:
+    scope: dict[str, Any] = {"__name__": "late"}
+    exec(compile(UNRESOLVED, "late.py", "exec", dont_inherit=True), scope)  # noqa: S102 - without our future import
+    async with serving(scope["Late"]) as client:
+        assert (await ask(client, post())).body == b"late"
+
 
 BAD_OPTIONS: list[tuple[Callable[[AgentHostBuilder], object], str]] = [
     (lambda builder: builder.configure(prot=1), "there is no option 'prot'; there are: host, port, "),
