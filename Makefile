@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 SAMPLE ?= 01_getting_started
 PEER   := parity/.venv
 
-.PHONY: run test test-templates style types bench bench-quick check lock hardening parity clean
+.PHONY: run test test-templates style types bench bench-quick check lock hardening parity autobahn clean
 
 run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088, or make run SAMPLE=03_streaming
 	$(BIN)/python samples/$(SAMPLE)/main.py
@@ -56,6 +56,9 @@ parity: $(VENV)/.test $(PEER)/.made  ## some minutes: judge the official Python 
 	$(BIN)/python -m agentserver.conformance --command '$(BIN)/python -m agentserver.conformance.reference_agent' \
 		--record build/parity-ours.json
 	$(BIN)/python -m agentserver.conformance.parity_page build/parity-ours.json parity docs/parity.md
+
+autobahn: $(VENV)/.test  ## half an hour and more: the echo sample before the Autobahn|Testsuite; needs a Python 2.7
+	$(BIN)/python -m autobahn --page
 
 clean:
 	rm -rf $(VENV) $(PEER) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
