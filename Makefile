@@ -58,7 +58,7 @@ parity: $(VENV)/.test $(PEER)/.made  ## some minutes: judge the official Python 
 	$(BIN)/python -m agentserver.conformance.parity_page build/parity-ours.json parity docs/parity.md
 
 autobahn: $(VENV)/.test  ## half an hour and more: the echo sample before the Autobahn|Testsuite; needs a Python 2.7
-	$(BIN)/python -m autobahn --page
+	$(BIN)/python -m rfc6455 --page
 
 clean:
 	rm -rf $(VENV) $(PEER) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build

@@ -1,4 +1,4 @@
-"""`python -m autobahn`: set the suite up, run all its cases, count, and write docs/conformance.md."""
+"""`python -m rfc6455`: set the suite up, run all its cases, count, and write docs/conformance.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GROUPS = (("1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"), ("12
 
 def main() -> int:
     """Run the suite; 0 if the results are good enough, 1 if not, 2 if there is no Python 2.7 to run it."""
-    parser = argparse.ArgumentParser(prog="python -m autobahn", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m rfc6455", description=__doc__)
     parser.add_argument("--page", action="store_true", help="write the results into docs/conformance.md")
     options = parser.parse_args()
     python = find_python()
@@ -103,7 +103,7 @@ async def run(python: str, number: int, cases: Sequence[str]) -> None:
             await _until_it_listens(port)
             suite = await asyncio.create_subprocess_exec(
                 python, "-c", RUN, "-m", "fuzzingclient", "-s", str(specification),
-                env=_environment(), stdout=told, stderr=told,
+                cwd=WORK, env=_environment(), stdout=told, stderr=told,
             )  # fmt: skip
             await suite.wait()
         finally:
