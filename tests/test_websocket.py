@@ -415,6 +415,16 @@ async def test_the_first_subprotocol_of_the_client_that_the_agent_speaks_is_chos
     assert chosen == ["c", None]
 
 
+@pytest.mark.parametrize("compression", [False, True])
+async def test_messages_are_compressed_only_where_the_option_says_so(compression: bool) -> None:
+    options = InvocationsServerOptions(websocket_compression=compression)
+    async with served(Talking(echo), options) as url, dialled(url) as client:
+        assert bool(client.protocol.extensions) is compression
+        for message in ("x" * 100_000, "x" * 100_000, b"", "é"):
+            await client.send(message)
+            assert await client.recv() == message
+
+
 @pytest.mark.parametrize(
     "options",
     [
