@@ -19,7 +19,7 @@ from agentserver.core._standby import Standby
 
 logger = logging.getLogger("agentserver")
 
-_FRAMEWORK: Final = frozenset({"aiohttp", "asyncio", "contextlib", "uvloop"})
+_FRAMEWORK: Final = frozenset({"aiohttp", "asyncio", "contextlib", "selectors", "uvloop"})
 _OWN: Final = ("agentserver.core.", "agentserver.invocations.", "agentserver.actions.")
 
 

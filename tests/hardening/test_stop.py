@@ -21,7 +21,7 @@ async def test_sigterm_during_start_up_ends_with_0_and_runs_the_shutdown_hooks()
         server.terminate()
         begin = time.monotonic()
         assert await server.exit_code() == 0
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 20
     log = "".join(server.log)
     assert "stopped while starting" in log
     assert "Traceback" not in log
@@ -35,7 +35,7 @@ async def test_a_thread_that_never_ends_does_not_keep_the_process() -> None:
         assert (await request)[0] == 503
         begin = time.monotonic()
         assert await server.exit_code() == 0
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 20
     assert "ending without 1 threads that are still busy" in "".join(server.log)
 
 
@@ -69,7 +69,7 @@ async def test_sigterm_under_load_finishes_what_can_be_finished_and_cuts_the_res
     kinds = ["wind-down", "stream-wind-down"] * 75 + ["forever", "stream 600"] * 25
     connector = aiohttp.TCPConnector(limit=0)
     async with (
-        running(*MODULE, environment={TIMEOUT: "2"}) as server,
+        running(*MODULE, environment={TIMEOUT: "4"}) as server,
         aiohttp.ClientSession(connector=connector) as client,
     ):
         requests = [asyncio.create_task(outcome(client, server.url, kind)) for kind in kinds]
@@ -81,7 +81,7 @@ async def test_sigterm_under_load_finishes_what_can_be_finished_and_cuts_the_res
         assert Counter(message.data for message in messages) == {1001: 50}
         outcomes = Counter(await asyncio.gather(*requests))
         assert await server.exit_code() == 0
-        assert time.monotonic() - begin < 6
+        assert time.monotonic() - begin < 25
     assert outcomes == {
         ("wind-down", 200, "wound down"): 75,
         ("stream-wind-down", 200, "first last"): 75,
