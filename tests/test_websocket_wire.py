@@ -447,7 +447,7 @@ async def test_connects_and_aborts_leave_no_task_no_socket_and_no_memory_behind(
     print(f"\n{rounds} connects and aborts: {first} -> {last}")
     assert last["tasks"] <= first["tasks"]
     assert last["sockets"] <= first["sockets"]
-    assert last["links"] == 0
+    assert last["links"] <= first["links"]  # earlier tests of the run may have left some
     assert last["objects"] - first["objects"] < rounds // 2
 
 
