@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agentserver.conformance.judge import Outcome
 from agentserver.conformance.reports import Report, html_page, junit_xml, table
 from agentserver.conformance.requirement import Case, Requirement, load_cases, load_requirements
 from agentserver.conformance.runner import Run, run_against, run_launched
@@ -65,6 +66,8 @@ def _unstable(
         print(f"{number} of {options.repeat}: {again.summary}", file=sys.stderr)
         for verdict in again.verdicts:
             outcomes[verdict.requirement.id].append(verdict)
+            if verdict.outcome is Outcome.MISSED:
+                print(f"  {verdict.requirement.id}: {verdict.reason}", file=sys.stderr)
     return [
         f"unstable: {name}: {other.outcome.value} after {verdicts[0].outcome.value}: "
         f"{other.reason or verdicts[0].reason}"

@@ -34,6 +34,12 @@ class Actions(InvocationActionHandler):
                 return dict(payload)
 
 
+class ActionsPing(Actions):
+    """Pings every 300 ms."""
+
+    ping_interval = 0.3
+
+
 class ActionsStream(InvocationActionHandler):
     """Streams every invocation."""
 

@@ -27,12 +27,16 @@ from agentserver import (
     ServerSentEvent,
     map_invocations_server,
 )
-from agentserver.conformance.reference_actions import Actions, ActionsFull, ActionsStream
+from agentserver.conformance.reference_actions import Actions, ActionsFull, ActionsPing, ActionsStream
 
 NOT_SUPPORTED = 64
 _OPENAPI = {"openapi": "3.0.3", "info": {"title": "reference-agent", "version": "1.0.0"}, "paths": {}}
 _ASYNCAPI = {"asyncapi": "3.0.0", "info": {"title": "reference-agent", "version": "1.0.0"}}
 _ASYNCAPI_YAML = "asyncapi: 3.0.0\ninfo:\n  title: reference-agent\n  version: 1.0.0\n"
+_HTTP_ERRORS: dict[Any, Callable[[str], Exception]] = {
+    409: lambda text: web.HTTPConflict(text=text),
+    503: lambda text: web.HTTPServiceUnavailable(text=text),
+}
 _STARTED: dict[str, str] = {}
 
 Request = web.Request
@@ -111,6 +115,7 @@ async def _raise(request: Request, context: InvocationContext, message: Message)
         "argument": ValueError,
         "bad_request": BadRequestError,
         "platform": PlatformError,
+        "http": _HTTP_ERRORS.get(message.get("status"), RuntimeError),
     }
     raise kinds[message["kind"]](message["message"])
 
@@ -320,6 +325,7 @@ _HANDLERS: dict[str, type[InvocationHandler]] = {
     "actions": Actions,
     "actions_stream": ActionsStream,
     "actions_full": ActionsFull,
+    "actions_ping": ActionsPing,
 }
 
 

@@ -42,7 +42,7 @@ internal sealed class Operations
                 await StreamAsync(response, context, message!, "events", "text/event-stream", "data: {0}\n\n", cancellationToken);
                 break;
             case "raise":
-                throw Failure((string)message!["kind"]!, (string)message["message"]!);
+                throw Failure((string)message!["kind"]!, (string)message["message"]!, Status(message));
             case "raise_mid_stream":
                 response.ContentType = "text/plain; charset=utf-8";
                 await response.Body.WriteAsync("partial"u8.ToArray(), cancellationToken);
@@ -136,7 +136,7 @@ internal sealed class Operations
         }
     }
 
-    private static Exception Failure(string kind, string message)
+    private static Exception Failure(string kind, string message, int status)
     {
         switch (kind)
         {
@@ -144,6 +144,8 @@ internal sealed class Operations
                 return new ArgumentException(message);
             case "bad_request":
                 return new BadHttpRequestException(message);
+            case "http":
+                return new BadHttpRequestException(message, status);
             case "platform":
                 var failure = new InvalidOperationException(message);
                 failure.Data[PlatformErrorKey] = true;

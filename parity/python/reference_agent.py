@@ -88,6 +88,8 @@ def fail(message: Mapping[str, Any]) -> None:
     """Raise what ``kind`` says."""
     if message["kind"] == "bad_request":
         raise HTTPException(400, message["message"])
+    if message["kind"] == "http":
+        raise HTTPException(message["status"], message["message"])
     if message["kind"] == "platform":
         error = PlatformFault(message["message"])
         setattr(error, PLATFORM_ERROR_TAG, True)

@@ -103,7 +103,8 @@ ROUTES = [
       "lifetime.close", "env.dead-collector"),
     _("readiness is another word", body(lambda _: b'{"status":"up"}', answering("GET /readiness")),
       "routes.readiness-body"),
-    _("ready in spite of a failing check", instead(503, 200), "routes.readiness-failing"),
+    _("ready in spite of a failing check", instead(503, 200),
+      "routes.readiness-failing", "errors.http-5xx-status"),
     _("the failing check has no name", body(lambda data: data.replace(b"reference-check", b"a check")),
       "routes.readiness-failing"),
     _("404 for 405", instead(405, 404), "routes.wrong-method*", "ws.handshake-method"),
@@ -176,7 +177,9 @@ HEADERS = [
 ]  # fmt: skip
 
 ERRORS = [
-    _("empty errors", body(lambda _: b"", failed), "errors.*-envelope", "errors.failure-message",
+    _("HTTP errors are failures", instead(409, 500), "errors.http-4xx-status"),
+    _("empty errors", body(lambda _: b"", failed), "errors.*-envelope", "errors.http-4xx-body",
+      "errors.failure-message",
       "errors.returned-untouched*", "ws.handshake-envelope"),
     _("errors of another code",
       json_body(lambda d: {"error": {**d["error"], "code": "oops"}} if "error" in d else d, failed),
@@ -243,7 +246,9 @@ LIFETIME = [
     _("the shutdown is reported as 1006", log(r"close_code=\d+", "close_code=1006"), "shutdown.event"),
     _("a bad value is ignored", Wrong(exit_code=lambda _: None), "env.port-*", "env.sse-*", "env.log-level"),
     _("a bad value is a traceback", printing("Traceback (most recent call last):\n  ValueError\n"),
-      "env.port-text", "env.ws-*", "env.shutdown-text", "env.log-format"),
+      "env.port-text", "env.ws-*", "env.shutdown-*", "env.log-format"),
+    _("words below the level", printing("INFO a word\n"), "env.log-level-error"),
+    _("a plain line between JSON", printing("a word\n"), "env.log-json"),
     _("a start without a word", log("parity", "agent"), "env.start-line"),
     _("secrets at the start", printing("SECRETKEY\n"), "env.secrets-masked"),
 ]  # fmt: skip
@@ -326,6 +331,8 @@ ACTIONS = [
       held_back(b'"fast"', b'"slow"'), "actions.concurrent"),
     _("streams one after the other", held_back(b'"s2"', b'"s1"', b"stream_end"), "actions.interleave"),
     _("pong is answered", action_without("type", "pong"), "actions.ping", "actions.pong", "shutdown.actions"),
+    _("pings that are none", action(lambda f: {**f, "type": "pong"} if f["type"] == "ping" else f),
+      "actions.server-ping"),
     _("the action document is not there", status(404, answering("GET /invocations_ws/docs/.*")),
       "actions.openapi"),
     _("no HTTP beside the actions", status(404, answering("POST /invocations")), "actions.http-beside"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from agentserver.conformance.checks.registry import check
-from agentserver.conformance.expectation import UnobservableError
+from agentserver.conformance.expectation import UnobservableError, is_object
 from agentserver.conformance.observation import Observation
 
 
@@ -13,6 +15,22 @@ def _start_line(seen: Observation) -> str | None:
     if any("parity" in line and "invocations" in line for line in lines):
         return None
     return "no line of the output names the agent and the protocols that are served"
+
+
+@check("env.log-json")
+def _log_json(seen: Observation) -> str | None:
+    lines = _output(seen).splitlines()
+    if not lines:
+        return "nothing was logged"
+    plain = next((line for line in lines if not _is_json_object(line)), None)
+    return None if plain is None else f"a line of the log is no JSON object: {plain[:200]!r}"
+
+
+def _is_json_object(line: str) -> bool:
+    try:
+        return is_object(json.loads(line))
+    except ValueError:
+        return False
 
 
 @check("env.secrets-masked")
