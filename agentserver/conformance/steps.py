@@ -15,10 +15,11 @@ from agentserver.conformance.http_client import Connection, ask, exchange
 from agentserver.conformance.observation import Answer, Observation, close_event_lines, json_body
 from agentserver.conformance.requirement import Case, Step
 from agentserver.conformance.server import Server
+from agentserver.conformance.stimulus import body_pieces, http_head
 from agentserver.conformance.websocket_client import converse
 from agentserver.wire import READINESS_ROUTE, REQUEST_ID_HEADER
 
-_EVENTS_WITHIN_S = 3.0
+_EVENTS_WITHIN_S = 5.0
 
 
 @dataclass
@@ -42,8 +43,7 @@ def run_case(server: Server, case: Case) -> Observation:
         kind = next((name for name in _KINDS if name in step), "method")
         _KINDS.get(kind, _http)(run, step)
     _join(run, {})
-    for connection in run.idle:
-        connection.close()
+    _leave(run, {})
     printed = _settled_output(run, before, case)
     events = None if printed is None else close_event_lines(printed)
     return Observation(case.id, run.results, events, printed)
@@ -169,6 +169,22 @@ def _idle_connections(run: _Run, step: Step) -> None:
         run.idle.append(connection)
 
 
+def _open(run: _Run, step: Step) -> None:
+    """Send a request and do not wait for its answer; the connection stays until the client leaves."""
+    connection = Connection(run.server.host, run.server.port)
+    run.idle.append(connection)
+    connection.socket.sendall(http_head(step["open"], connection.host))
+    connection.send(body_pieces(step["open"]))
+
+
+def _leave(run: _Run, step: Step) -> None:
+    """Close all connections that wait for nothing."""
+    del step
+    for connection in run.idle:
+        connection.close()
+    run.idle.clear()
+
+
 def _join(run: _Run, step: Step) -> None:
     del step
     for thread, place in run.background:
@@ -218,6 +234,8 @@ _KINDS: dict[str, Callable[[_Run, Step], None]] = {
     "wait_for": _wait_for,
     "wait_frames": _wait_frames,
     "idle_connections": _idle_connections,
+    "open": _open,
+    "leave": _leave,
     "signal": _signal,
     "exit": _exit,
     "connect": _connect,
