@@ -199,9 +199,12 @@ def _signal(run: _Run, step: Step) -> None:
 
 
 def _exit(run: _Run, step: Step) -> None:
-    """Wait for the process to end, at most the given seconds."""
+    """Wait for the process to end, at most the given seconds; with ``or_ready`` until it answers instead."""
     begun = time.monotonic()
-    exit_code = run.server.wait(float(step["exit"]))
+    readiness = {"method": "GET", "path": READINESS_ROUTE, "timeout_s": 2}
+    while (exit_code := run.server.wait(0.25)) is None and time.monotonic() - begun < step["exit"]:
+        if step.get("or_ready") and "status" in exchange(run.server.host, run.server.port, readiness):
+            break
     answer: Answer = {"exit_code": exit_code, "seconds": round(time.monotonic() - begun, 3)}
     run.results.append({**answer, "output": (run.server.output() or "").strip()})
 

@@ -37,6 +37,7 @@ from tests.conformance.mutations import (
 )
 from tests.conformance.wrong_server import Frame, Head, Wrong
 
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
@@ -236,7 +237,7 @@ LIFETIME = [
     _("one after the other", Wrong(one_at_a_time=True), "lifetime.concurrent"),
     _("work in flight is thrown away", status(503, answering("POST .*", 200)),
       "shutdown.term-in-flight", "shutdown.int-in-flight", "shutdown.stream"),
-    _("new work is taken", Wrong(when_gone=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    _("new work is taken", Wrong(when_gone=OK),
       "shutdown.term-refuses", "shutdown.int-refuses", "shutdown.keep-alive"),
     _("the signal kills", Wrong(exit_code=lambda code: None if code is None else 143),
       "shutdown.*exit", "shutdown.idle", "shutdown.overlong-websocket", "shutdown.actions"),
@@ -244,7 +245,8 @@ LIFETIME = [
     _("1000 at the shutdown", closing(1000),
       "shutdown.term-websocket", "shutdown.int-websocket", "shutdown.actions"),
     _("the shutdown is reported as 1006", log(r"close_code=\d+", "close_code=1006"), "shutdown.event"),
-    _("a bad value is ignored", Wrong(exit_code=lambda _: None), "env.port-*", "env.sse-*", "env.log-level"),
+    _("a bad value is ignored", Wrong(exit_code=lambda _: None, when_gone=OK),
+      "env.port-*", "env.sse-*", "env.log-level"),
     _("a bad value is a traceback", printing("Traceback (most recent call last):\n  ValueError\n"),
       "env.port-text", "env.ws-*", "env.shutdown-*", "env.log-format"),
     _("words below the level", printing("INFO a word\n"), "env.log-level-error"),

@@ -77,7 +77,7 @@ def _overlong_end(seen: Observation) -> str | None:
     request, end = seen.results
     if request.get("status") == 200:
         return "the request of 30 s was waited for"
-    return "the server did not end within 10 s" if end["exit_code"] is None else None
+    return "the server did not end within 20 s" if end["exit_code"] is None else None
 
 
 def _output(seen: Observation) -> str:
