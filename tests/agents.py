@@ -38,6 +38,7 @@ class ObedientHandler(InvocationWebSocketHandler):
         await asyncio.sleep(float(seconds))
 
     async def on_block(self, seconds: str, _context: InvocationContext) -> None:
+        print("blocking", file=sys.stderr, flush=True)
         time.sleep(float(seconds))  # noqa: ASYNC251 - what a careless handler does
 
     async def on_thread(self, seconds: str, _context: InvocationContext) -> None:
