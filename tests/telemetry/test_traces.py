@@ -112,10 +112,12 @@ async def test_a_handler_that_raises_marks_its_span_with_the_exception(observed:
     assert (event, details["exception.message"]) == ("exception", "the model said no")
 
 
-async def test_a_client_error_is_told_on_the_span_without_marking_it_failed(observed: Observed) -> None:
+async def test_a_client_error_is_an_error_on_the_span_too(observed: Observed) -> None:
     await observed.invoke("refuse")
     span = await observed.received.span("invoke_agent weather:7")
-    assert (span.status, span.events, span.attributes["http.response.status_code"]) == (0, [], 400)
+    assert (span.status, span.attributes["http.response.status_code"]) == (ERROR, 400)
+    ((event, details),) = span.events
+    assert (event, details["exception.message"]) == ("exception", "ask better")
     assert span.attributes["azure.ai.agentserver.invocations.error.message"] == "ask better"
 
 

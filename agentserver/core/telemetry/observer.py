@@ -179,8 +179,7 @@ class ExchangeScope:
             if failure is not None:
                 namespace = WS_NAMESPACE if exchange.close_code else HTTP_NAMESPACE
                 tag_error(span, namespace, exchange.error, failure.code, failure.message)
-                if failure.status >= 500:
-                    mark_failed(span, exchange.error, failure.code)
+                mark_failed(span, exchange.error, failure.code)
             elif exchange.error_code:
                 span.set_attribute(ERROR_TYPE, type_of(exchange.error, exchange.error_code))
                 if exchange.error_code != ErrorCode.CANCELLED.value:  # the connection ended, nothing failed
@@ -218,8 +217,7 @@ class ActionSpan:
         if span is not None:
             if code and span.is_recording():
                 tag_error(span, WS_NAMESPACE, error, code, failure.message if failure else "")
-                if failure and failure.status >= 500:
-                    mark_failed(span, error, code)
+                mark_failed(span, error, code)
             span.end()
         otel_context.detach(self._token)
 
