@@ -117,7 +117,7 @@ async def test_a_client_error_is_an_error_on_the_span_too(observed: Observed) ->
     span = await observed.received.span("invoke_agent weather:7")
     assert (span.status, span.attributes["http.response.status_code"]) == (ERROR, 400)
     ((event, details),) = span.events
-    assert (event, details["exception.message"]) == ("exception", "ask better")
+    assert (event, details["exception.message"]) == ("exception", "invalid_request: ask better")
     assert span.attributes["azure.ai.agentserver.invocations.error.message"] == "ask better"
 
 
