@@ -127,8 +127,8 @@ class Answer:
     [
         ("grüße", "text/plain; charset=utf-8", "grüße".encode()),
         (b"\x00\x01", "application/octet-stream", b"\x00\x01"),
-        ({"a": [1, None]}, "application/json", b'{"a": [1, null]}'),
-        (Answer("x", 0.5), "application/json", b'{"text": "x", "score": 0.5}'),
+        ({"a": [1, None]}, "application/json", b'{"a":[1,null]}'),
+        (Answer("x", 0.5), "application/json", b'{"text":"x","score":0.5}'),
         (None, "application/json", b"null"),
     ],
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -31,12 +31,22 @@ _INVALID_BODY: Final = Failure(
 )
 
 
+def to_json(value: Any, default: Callable[[Any], Any] | None = None, *, ascii_only: bool = False) -> str:
+    """*value* as JSON without spaces, as the other implementations of the contract write it.
+
+    Raises:
+        TypeError: If there is something in it that neither JSON nor *default* has a form for.
+        ValueError: If there is a NaN or an infinity in it (RFC 8259, section 6).
+    """
+    return json.dumps(value, default=default, ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":"))
+
+
 def error_response(failure: Failure) -> web.Response:
     """Build the response that tells a client of *failure*: ``{"error": {"code": …, "message": …}}``."""
     envelope = {"error": {"code": failure.code, "message": failure.message}}
     return web.Response(
         status=failure.status,
-        body=json.dumps(envelope, ensure_ascii=False).encode("utf-8", "replace"),
+        body=to_json(envelope).encode("utf-8", "replace"),
         content_type="application/json",
         headers=[
             (name, value) for name, value in failure.headers.items() if name.lower() not in _BODY_HEADERS

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
+from agentserver.core._envelope import to_json
 from agentserver.core._exchange import Exchange
 from agentserver.core._routes import Route
 from agentserver.core.protocol import HostContext
@@ -97,7 +98,8 @@ def readiness_route(checks: HealthChecks, host: HostContext) -> Route:
 
 def _not_ready(exchange: Exchange, status: str, message: str, failing: list[str]) -> web.StreamResponse:
     exchange.failure = Failure(503, ErrorCode.UNAVAILABLE.value, message, ErrorSource.UPSTREAM)
-    return web.json_response(not_ready_body(status, message, failing), status=503)
+    body = to_json(not_ready_body(status, message, failing))
+    return web.Response(status=503, text=body, content_type="application/json")
 
 
 def not_ready_body(status: str, message: str, failing: list[str]) -> dict[str, object]:

@@ -8,7 +8,6 @@ again. Connections that were open before are the loop's alone: a probe must come
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import selectors
 import socket
@@ -17,6 +16,7 @@ from typing import Final
 
 from multidict import CIMultiDict
 
+from agentserver.core._envelope import to_json
 from agentserver.core._exchange import resolve_request_id
 from agentserver.core._health import not_ready_body
 from agentserver.wire import (
@@ -31,7 +31,7 @@ _POLL: Final = 0.02  # seconds until the loop's return is seen
 _MAX_HEAD: Final = 16384
 _MAX_HELD: Final = 1024  # as many as the backlog of the listening socket
 _PROBES: Final = tuple(f"{method} {READINESS_ROUTE}{end}" for method in ("GET", "HEAD") for end in " ?/")
-_BODY: Final = json.dumps(
+_BODY: Final = to_json(
     not_ready_body("blocked", "The event loop is blocked by a handler that does not await", [])
 )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, cast
 
 from aiohttp import HttpVersion11, hdrs, web
 
+from agentserver.core._envelope import to_json
 from agentserver.invocations.events import ServerSentEvent
 
 _TEXT = "text/plain; charset=utf-8"
@@ -47,13 +47,11 @@ def encode_json(value: Any) -> bytes:
         TypeError: If there is something in it that JSON has no form for.
         ValueError: If there is a NaN or an infinity in it (RFC 8259, section 6).
     """
-    text = json.dumps(value, default=_json_default, ensure_ascii=False, allow_nan=False)
     try:
-        return text.encode()
-    except (
-        UnicodeEncodeError
-    ):  # lone surrogates, as header bytes that are no UTF-8 become: JSON can escape them
-        return json.dumps(value, default=_json_default, allow_nan=False).encode()
+        return to_json(value, _json_default).encode()
+    except UnicodeEncodeError:
+        # Lone surrogates, as header bytes that are no UTF-8 become: JSON can escape them.
+        return to_json(value, _json_default, ascii_only=True).encode()
 
 
 def _json_default(value: Any) -> Any:

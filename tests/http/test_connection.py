@@ -217,5 +217,5 @@ async def test_the_id_in_the_path_is_decoded_and_given_to_the_handler(
 ) -> None:
     async with serving(agent) as client:
         answer = await ask(client, get(path))
-        assert answer.body == b'{"id": "%b"}' % invocation_id.encode()
+        assert answer.body == b'{"id":"%b"}' % invocation_id.encode()
         assert answer.headers["x-agent-invocation-id"] == invocation_id

@@ -62,15 +62,15 @@ async def answer_of(make: Any) -> Answer:
         (True, "application/json", b"true"),
         (0, "application/json", b"0"),
         (1.5, "application/json", b"1.5"),
-        ([1, "ü"], "application/json", '[1, "ü"]'.encode()),
-        ((1, 2), "application/json", b"[1, 2]"),
+        ([1, "ü"], "application/json", '[1,"ü"]'.encode()),
+        ((1, 2), "application/json", b"[1,2]"),
         ({}, "application/json", b"{}"),
         (["ü\udc86"], "application/json", b'["\\u00fc\\udc86"]'),
         (Color.RED, "text/plain; charset=utf-8", b"red"),
-        ({"color": Color.RED}, "application/json", b'{"color": "red"}'),
-        (Point(1, 2), "application/json", b"[1, 2]"),
-        (Reply(), "application/json", b'{"parts": [{"text": "a"}, {"text": "b"}], "done": true}'),
-        ({"reply": [Part("x")]}, "application/json", b'{"reply": [{"text": "x"}]}'),
+        ({"color": Color.RED}, "application/json", b'{"color":"red"}'),
+        (Point(1, 2), "application/json", b"[1,2]"),
+        (Reply(), "application/json", b'{"parts":[{"text":"a"},{"text":"b"}],"done":true}'),
+        ({"reply": [Part("x")]}, "application/json", b'{"reply":[{"text":"x"}]}'),
     ],
 )
 async def test_a_result_is_answered_with_its_type_and_its_length(
@@ -248,8 +248,8 @@ async def test_every_operation_may_return_or_stream_and_documents_have_their_typ
     expected = [
         (post(), "text/plain; charset=utf-8", b"handled"),
         (get("/invocations/i"), "text/event-stream", b"data: i\n\n"),
-        (post(path="/invocations/i/cancel"), "application/json", b'{"text": "i"}'),
-        (get("/invocations/docs/openapi.json"), "application/json", b'{"openapi": "3.1.0"}'),
+        (post(path="/invocations/i/cancel"), "application/json", b'{"text":"i"}'),
+        (get("/invocations/docs/openapi.json"), "application/json", b'{"openapi":"3.1.0"}'),
         (get("/invocations/docs/asyncapi.json"), "application/json", b"{}"),
         (get("/invocations/docs/asyncapi.yaml"), "application/yaml", b"asyncapi: 3.0.0"),
     ]

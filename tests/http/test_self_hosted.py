@@ -90,7 +90,7 @@ async def test_the_agents_routes_have_the_contracts_headers_and_errors(prefix: s
         assert answer.error == (500, "internal_error", "upstream")
         assert b"secret" not in answer.body
         answer = await ask(client, get(f"{path}/invocations/inv-7"))
-        assert answer.body == b'{"id": "inv-7"}'
+        assert answer.body == b'{"id":"inv-7"}'
         answer = await ask(client, get(f"{path}/invocations"))
         assert answer.error == (405, "method_not_allowed", "user")
         answer = await ask(client, get(f"{path}/invocations/docs/openapi.json"))
@@ -133,7 +133,7 @@ async def test_it_serves_inside_a_sub_application_too() -> None:
         assert (answer.status, answer.body) == (200, b"buzz")
         assert {name.lower() for name in answer.headers} >= OURS
         answer = await ask(client, get("/agents/bee/v1/invocations/inv-1"))
-        assert answer.body == b'{"id": "inv-1"}'
+        assert answer.body == b'{"id":"inv-1"}'
         assert (await ask(client, post(path="/v1/invocations"))).status == 404
 
 
