@@ -92,7 +92,11 @@ async def test_the_quick_start_is_the_getting_started_sample_and_answers_its_cur
 def test_make_run_starts_the_getting_started_sample_or_another() -> None:
     for arguments, sample in ([], "01_getting_started"), (["SAMPLE=03_streaming"], "03_streaming"):
         plan = subprocess.run(
-            ["make", "-n", "run", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+            ["make", "-n", "--no-print-directory", "run", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert plan.stdout.endswith(f"samples/{sample}/main.py\n")
 

@@ -99,7 +99,7 @@ class Printing:
     def __init__(self, connection_string):
         assert connection_string == "InstrumentationKey=secret-key"
     def export(self, batch, *args, **kwargs):
-        print(type(self).__name__, [getattr(item, "name", "") for item in batch], flush=True)
+        sys.stdout.write(f"{type(self).__name__} {[getattr(item, 'name', '') for item in batch]}\\n")
         return 0
     def shutdown(self, *args, **kwargs): pass
     def force_flush(self, *args, **kwargs): return True
@@ -109,7 +109,7 @@ class AzureMonitorMetricExporter(Printing, MetricExporter):
     def __init__(self, connection_string):
         MetricExporter.__init__(self)
     def export(self, data, *args, **kwargs):
-        print("metrics", [m.name for m in data.resource_metrics[0].scope_metrics[0].metrics], flush=True)
+        sys.stdout.write(f"metrics {[m.name for m in data.resource_metrics[0].scope_metrics[0].metrics]}\\n")
         return MetricExportResult.SUCCESS
 """
 
