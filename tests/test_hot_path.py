@@ -21,10 +21,10 @@ BAND = 0.05
 # The interpreter's instructions for one POST echo in the files of the project and of aiohttp:
 # without a log line, and with one that waits for its batch.
 INSTRUCTIONS = {
-    (3, 10): (1733, 1884),
-    (3, 11): (1733, 1893),
-    (3, 12): (1601, 1758),
-    (3, 13): (1600, 1769),
+    (3, 10): (1653, 1807),
+    (3, 11): (1642, 1805),
+    (3, 12): (1517, 1677),
+    (3, 13): (1516, 1689),
 }
 # The frames of ours that are on the stack of a handler. From Python 3.12 a request's task begins at once,
 # inside the parser's callback.

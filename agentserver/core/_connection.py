@@ -41,8 +41,10 @@ _VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _MALFORMED: Final = Failure(
     400, ErrorCode.INVALID_REQUEST.value, "The request is not valid HTTP/1.1", ErrorSource.USER
 )
-# From Python 3.12 a task may run at once, without a turn of the loop.
-_EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+# From Python 3.12 a task may run at once, without a turn of the loop. A name spares the making of one.
+_TASK: Final[dict[str, Any]] = {"name": "request"}
+if sys.version_info >= (3, 12):
+    _TASK["eager_start"] = True
 
 
 class HostRequest(web.Request):
@@ -225,7 +227,7 @@ class HostConnection(RequestHandler):
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
-        self._task_handler = asyncio.Task(self._serve(message, payload), loop=self._loop, **_EAGER)
+        self._task_handler = asyncio.Task(self._serve(message, payload), loop=self._loop, **_TASK)
 
     async def _serve(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> None:
         task: asyncio.Task[None] | None = asyncio.current_task()

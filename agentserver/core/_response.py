@@ -30,7 +30,8 @@ def plain_body(request: web.BaseRequest, response: web.StreamResponse) -> bytes 
     """The body of *response* if it may be sent with `head_of`, else ``None``: aiohttp has to send it."""
     if (
         type(response) is not web.Response
-        or response.prepared
+        or response._eof_sent
+        or response._payload_writer is not None
         or response._compression
         or response._chunked
         or response._cookies

@@ -10,6 +10,7 @@ from multidict import MultiDict, MultiDictProxy, MultiMapping
 
 from agentserver.core._exchange import Exchange
 from agentserver.core._routes import Endpoint, Route
+from agentserver.core.ids import new_uuid
 from agentserver.core.protocol import HostContext
 from agentserver.invocations._activation import Activator
 from agentserver.invocations._definition import HandlerDefinition
@@ -23,6 +24,7 @@ from agentserver.wire import (
     INVOCATIONS_ROUTE,
     SESSION_ID_HEADER,
     SESSION_ID_QUERY,
+    is_valid_id,
 )
 
 _NO_QUERY: Final = MultiDictProxy(MultiDict[str]())
@@ -41,7 +43,8 @@ class Endpoints:
         self._activator = activator
         self._streaming = definition.streaming
         self._documents = definition.surface.documents
-        self._session_id = host.environment.session_id
+        session_id = host.environment.session_id
+        self._session_id = session_id if is_valid_id(session_id) else ""
         self._shutting_down = host.lifetime.shutting_down
         self._admission = host.admission
         self._direct = not (activator.needs_scope or "handle" in definition.streaming or host.admission)
@@ -94,9 +97,11 @@ class Endpoints:
         return endpoint
 
     def _new_invocation(self, request: web.Request, exchange: Exchange) -> InvocationContext:
-        invocation_id = first_valid(request.headers.get(INVOCATION_ID_HEADER))
+        supplied = request.headers.get(INVOCATION_ID_HEADER)
+        invocation_id = new_uuid() if supplied is None else first_valid(supplied)
         if "?" not in request._message.path:
-            return self._context(request, exchange, invocation_id, first_valid(self._session_id), _NO_QUERY)
+            session_id = self._session_id or new_uuid()
+            return self._context(request, exchange, invocation_id, session_id, _NO_QUERY)
         session_id = first_valid(request.query.get(SESSION_ID_QUERY), self._session_id)
         return self._context(request, exchange, invocation_id, session_id, request.query)
 
