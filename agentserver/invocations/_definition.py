@@ -10,7 +10,7 @@ from typing import Any
 from agentserver.core._signature import signature_of
 from agentserver.errors import HandlerError
 from agentserver.invocations._surface import Surface
-from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
+from agentserver.invocations.handler import InvocationHandler
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,11 +24,6 @@ class HandlerDefinition:
 
     type: type[InvocationHandler]
     streaming: frozenset[str]
-
-    @property
-    def is_websocket(self) -> bool:
-        """Whether it serves ``invocations_ws``."""
-        return issubclass(self.type, InvocationWebSocketHandler)
 
     @property
     def surface(self) -> Surface:
