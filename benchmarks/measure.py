@@ -61,13 +61,14 @@ class Bench:
                 running = [(server, stack.enter_context(self.start(server, mode))) for server in able]
                 for number in range(self.settings.rounds):
                     for case in (case for case in cases if case.mode == mode):
-                        for server, process in _turned(running, number):
+                        able = [pair for pair in running if _is_there_for(pair[0], case)]
+                        for server, process in _turned(able, number):
                             yield self._load(case, server, process, number)
 
     def probes(self, cases: Sequence[Probe], servers: Sequence[Server]) -> Iterator[Sample]:
         """Every probe on every server."""
         for case in cases:
-            able = [server for server in servers if case.mode in server.modes]
+            able = [server for server in servers if case.mode in server.modes and _is_there_for(server, case)]
             if case.name == "endurance":
                 able = [server for server in able if server.endurance]
             for number in range(min(case.rounds or self.settings.rounds, self.settings.rounds)):
@@ -166,6 +167,10 @@ def _settle(process: ServerProcess) -> None:
     while process.cpu_seconds() - before > 0.001:
         before = process.cpu_seconds()
         time.sleep(0.1)
+
+
+def _is_there_for(server: Server, case: Load | Probe) -> bool:
+    return not server.only or case.name in server.only
 
 
 def _turned(items: Sequence[T], by: int) -> list[T]:

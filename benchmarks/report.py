@@ -34,9 +34,9 @@ class Summary:
         self.cases = [case for case in CASES if any(s.case == case.name for s in samples)]
         self.servers = list(dict.fromkeys(s.server for s in samples))
 
-    def figure(self, case: str, server: str) -> Figure | None:
-        """What `server` showed in `case`; None where it was not measured, or the yardstick was not."""
-        rounds = {s.round: s.value for s in self.samples if (s.case, s.server) == (case, YARDSTICK)}
+    def figure(self, case: str, server: str, against: str = YARDSTICK) -> Figure | None:
+        """What `server` showed in `case`; None where it, or what it is held against, was not measured."""
+        rounds = {s.round: s.value for s in self.samples if (s.case, s.server) == (case, against)}
         own = [s for s in self.samples if (s.case, s.server) == (case, server)]
         ratios = [s.value / rounds[s.round] for s in own if rounds.get(s.round)]
         if not ratios and not (own and case in ABSOLUTE):
@@ -88,12 +88,12 @@ def _ratio(figure: Figure) -> str:
 def _targets(summary: Summary) -> str:
     rows = [["Figure to reach", "server", "at most", "measured", ""]]
     for target in TARGETS:
-        figure = summary.figure(target.case, target.server)
+        figure = summary.figure(target.case, target.server, target.against)
         if figure is not None:
             measured = _measured(target, figure, summary)
             unit = _case(target.case).unit
             at_most, shown = (
-                f"{number:+.1f} {unit}" if target.above else f"{number:.2f}"
+                f"{number:+.1f} {unit}" if target.above else f"{number:.2f}{_of(target)}"
                 for number in (target.at_most, measured)
             )
             rows.append(
@@ -106,6 +106,10 @@ def _targets(summary: Summary) -> str:
                 ]
             )
     return _table(rows) if len(rows) > 1 else ""
+
+
+def _of(target: Target) -> str:
+    return "" if target.against == YARDSTICK else f" of {target.against}"
 
 
 def _measured(target: Target, figure: Figure, summary: Summary) -> float:

@@ -42,11 +42,11 @@ class Observation:
         if connection is None:
             return self
         ids = {"invocation_id": self._context.invocation_id, "session_id": self._context.session_id}
-        exchange = Exchange(connection.request_id, connection.incoming)
+        exchange = Exchange(connection.request_id, connection.incoming, connection.parent)
         exchange.correlation = ids
         self._before = current_exchange.set(exchange)
-        if connection.scope is not None:
-            self._scope = connection.scope.action(self._operation, **ids)
+        if connection.observer is not None:
+            self._scope = connection.observer.action(self._operation, **ids)
         return self
 
     def failed(self, error: BaseException) -> Failure:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import cache
 from time import perf_counter
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
+from multidict import MultiMapping
 
-from agentserver.core._observer import Scope
+from agentserver.core._observer import Observer
 from agentserver.core._sse import KeepAlive
 from agentserver.core.ids import new_hex
 from agentserver.errors import Failure
@@ -25,10 +27,28 @@ from agentserver.wire import (
     is_valid_id,
 )
 
-_TRACEPARENT: Final = r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
-_NO_TRACE: Final = "0" * 32
-_NO_SPAN: Final = "0" * 16
+_TRACEPARENT: Final = (
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class TraceParent(NamedTuple):
+    """The span that caused an exchange.
+
+    Args:
+        trace_id: 32 hex digits, not all zero.
+        span_id: 16 hex digits, not all zero.
+        flags: The trace flags, 0 to 255; bit 0 is "sampled".
+        state: The trace state, as ``tracestate`` has it.
+        is_remote: Whether it is of another process.
+    """
+
+    trace_id: str
+    span_id: str
+    flags: int
+    state: str = ""
+    is_remote: bool = True
 
 
 class Exchange:
@@ -36,6 +56,7 @@ class Exchange:
 
     Attributes:
         request_id: The value of ``x-request-id``.
+        parent: The caller's span, if it named one; without its state.
         trace_id: The trace of the exchange's span, or of its caller's, once telemetry knows; else empty.
         operation: What is being done, for the log: ``"invoke"``, ``"readiness"``, ….
         headers: The protocol's own response headers; they win over the handler's.
@@ -45,7 +66,9 @@ class Exchange:
         correlation: Ids that every log record of the exchange carries, by field name.
         keepalive: Keeps the response alive if it is an event stream.
         incoming: The request's headers, for what must be passed on to other services.
-        scope: The exchange as telemetry observes it; ``None`` while telemetry is off.
+        observer: Telemetry; ``None`` while it is off.
+        method: The request's method, as telemetry counts it.
+        span: The exchange's span, if telemetry makes one.
         error: The exception behind `failure`, or behind the end of a connection.
         error_code: What a WebSocket connection failed with, as its log line says; empty if it did not.
         close_code: The close code of a WebSocket connection that has ended, as exchanged; else 0.
@@ -59,7 +82,9 @@ class Exchange:
     correlation: Mapping[str, str] = _NOTHING
     headers: Mapping[str, str] = _NOTHING
     keepalive: KeepAlive | None = None
-    scope: Scope | None = None
+    observer: Observer | None = None
+    method = ""
+    span: Any = None
     failure: Failure | None = None
     error: BaseException | None = None
     error_code = ""
@@ -67,9 +92,12 @@ class Exchange:
     first_byte = 0.0
     response: web.StreamResponse | None = None
 
-    def __init__(self, request_id: str, incoming: Mapping[str, str]) -> None:
+    def __init__(
+        self, request_id: str, incoming: Mapping[str, str], parent: TraceParent | None = None
+    ) -> None:
         self.request_id = request_id
         self.incoming = incoming
+        self.parent = parent
         self.started = perf_counter()
 
     @property
@@ -102,22 +130,34 @@ EXCHANGE: Final = web.RequestKey("exchange", Exchange)
 current_exchange: ContextVar[Exchange | None] = ContextVar("agentserver_exchange", default=None)
 
 
-def trace_id_of(traceparent: str) -> str | None:
-    """The trace id of a valid ``traceparent`` (W3C Trace Context, section 3.2), else ``None``."""
-    match = re.fullmatch(_TRACEPARENT, traceparent)
-    if match is None or match[1] == _NO_TRACE or match[2] == _NO_SPAN:
+def trace_parent(headers: Mapping[str, str]) -> TraceParent | None:
+    """The caller's span, if there is exactly one valid ``traceparent`` (Trace Context, section 3.2)."""
+    values = all_values(headers, TRACEPARENT_HEADER)
+    if len(values) != 1:
         return None
-    if traceparent.startswith("00") and match[3]:
+    match = _traceparent().fullmatch(values[0])
+    if match is None or (match[1] == "00" and match[5]):
         return None
-    return match[1]
+    return TraceParent(match[2], match[3], int(match[4], 16))
 
 
-def resolve_request_id(headers: Mapping[str, str]) -> str:
+def resolve_request_id(headers: Mapping[str, str], parent: TraceParent | None) -> str:
     """The value of ``x-request-id``: the caller's trace id, the caller's own, or a new one (section 3)."""
-    traceparent = headers.get(TRACEPARENT_HEADER)
-    if traceparent is not None and (trace_id := trace_id_of(traceparent)) is not None:
-        return trace_id
+    if parent is not None:
+        return parent.trace_id
     request_id = headers.get(REQUEST_ID_HEADER)
     if request_id is not None and is_valid_id(request_id):
         return request_id
     return new_hex()
+
+
+@cache
+def _traceparent() -> re.Pattern[str]:  # compiled by the first that comes, not at every start
+    return re.compile(_TRACEPARENT)
+
+
+def all_values(headers: Mapping[str, str], name: str) -> list[str]:
+    """The values of all headers called *name*."""
+    if isinstance(headers, MultiMapping):
+        return headers.getall(name, [])
+    return [headers[name]] if name in headers else []

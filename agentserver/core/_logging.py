@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 from aiohttp import web
 
-from agentserver.core._exchange import Exchange, current_exchange, trace_id_of
+from agentserver.core._exchange import Exchange, current_exchange
 from agentserver.core._observer import OPENTELEMETRY
 from agentserver.core.environment import FoundryEnvironment
-from agentserver.wire import TRACEPARENT_HEADER
 
 if TYPE_CHECKING:
     _StreamHandler = logging.StreamHandler[TextIO]
@@ -54,8 +53,7 @@ def _trace_id(exchange: Exchange) -> str:
         active = trace.get_current_span().get_span_context()
         if active.is_valid:
             return str(trace.format_trace_id(active.trace_id))
-    traceparent = exchange.incoming.get(TRACEPARENT_HEADER)
-    return "" if traceparent is None else trace_id_of(traceparent) or ""
+    return "" if exchange.parent is None else exchange.parent.trace_id
 
 
 class RequestLine(NamedTuple):
@@ -159,13 +157,17 @@ class BatchingHandler(_StreamHandler):
         self.setFormatter(formatter)
         self._format_request = formatter.format_request
         self._waiting: deque[RequestLine] = deque()
+        self._company: list[logging.Handler] = [self]  # the root's handlers when it was alone
 
     def is_alone(self) -> bool:
         """Whether nobody else listens to, filters or changes what is logged of requests."""
+        if _ROOT.handlers != self._company:
+            first, *others = _ROOT.handlers
+            if first is not self or not all(map(_ignores_requests, others)):
+                return False
+            self._company = [first, *others]
         return (
-            _ROOT.handlers[0] is self
-            and (len(_ROOT.handlers) == 1 or all(map(_ignores_requests, _ROOT.handlers[1:])))
-            and not (request_logger.handlers or request_logger.filters or self.filters)
+            not (request_logger.handlers or request_logger.filters or self.filters)
             and not logger.handlers
             and request_logger.propagate
             and logger.propagate

@@ -8,19 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from agentserver.core._exchange import Exchange
 
 OPENTELEMETRY: Final = "opentelemetry.trace"  # in sys.modules as soon as anything could make a span
 
 
 class Traffic:
-    """What WebSocket connections have carried so far; plain counters, read when metrics are collected."""
+    """WebSocket connections and what they have carried so far; plain counters, read when metrics are."""
 
-    __slots__ = ("bytes_received", "bytes_sent", "messages_received", "messages_sent")
+    __slots__ = ("bytes_received", "bytes_sent", "connections", "messages_received", "messages_sent")
 
     def __init__(self) -> None:
+        self.connections = 0
         self.messages_received = 0
         self.messages_sent = 0
         self.bytes_received = 0
@@ -45,30 +44,29 @@ class ActionScope(Protocol):
         ...
 
 
-class Scope(Protocol):
-    """One request or connection, observed; begun, identified and ended in the task that serves it."""
+class Observer(Protocol):
+    """Telemetry, as the pipeline knows it; what it keeps of an exchange stands on the exchange.
+
+    It is called in the task that serves the exchange. None of its methods may raise.
+    """
 
     @property
     def traffic(self) -> Traffic:
-        """Where a WebSocket connection counts its messages."""
+        """Where WebSocket connections count themselves and their messages."""
         ...
 
-    def identify(self) -> None:
-        """Take the exchange's operation and ids, known from now on; what the handler starts is a child."""
+    def begin(self, exchange: Exchange, method: str) -> None:
+        """A request was read; *exchange* has no operation and no ids yet."""
+        ...
+
+    def identify(self, exchange: Exchange) -> None:
+        """*exchange* has its operation and ids; what the handler starts from now on is a child of it."""
         ...
 
     def action(self, operation: str, invocation_id: str, session_id: str) -> ActionScope:
         """Begin one action of a connection: ``invoke``, ``get_invocation`` or ``cancel_invocation``."""
         ...
 
-    def end(self, status: int) -> None:
-        """The last byte has gone out, or never will; the exchange says with what failure or close code."""
-        ...
-
-
-class Observer(Protocol):
-    """Telemetry, as the pipeline knows it. None of its methods may raise."""
-
-    def begin(self, request: web.Request, exchange: Exchange) -> Scope:
-        """A request was read; *exchange* has no operation and no ids yet."""
+    def end(self, exchange: Exchange, status: int) -> None:
+        """The last byte has gone out, or never will; *exchange* says with what failure or close code."""
         ...

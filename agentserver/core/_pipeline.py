@@ -15,14 +15,20 @@ from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
 from agentserver.core._envelope import error_response, failure_of
-from agentserver.core._exchange import EXCHANGE, Exchange, current_exchange, resolve_request_id
+from agentserver.core._exchange import (
+    EXCHANGE,
+    Exchange,
+    current_exchange,
+    resolve_request_id,
+    trace_parent,
+)
 from agentserver.core._logging import log_request
 from agentserver.core._observer import OPENTELEMETRY, Observer
 from agentserver.core._routes import RouteTable
 from agentserver.core._sse import KeepAlive
 from agentserver.core.lifetime import Lifetime
 from agentserver.errors import Failure, PayloadTooLargeError, classify
-from agentserver.wire import ErrorCode, ErrorSource
+from agentserver.wire import TRACEPARENT_HEADER, ErrorCode, ErrorSource
 
 logger = logging.getLogger("agentserver")
 
@@ -84,14 +90,16 @@ class Pipeline:
     def begin(self, request: web.Request) -> Exchange:
         """Begin the exchange of *request*."""
         headers = request.headers
-        exchange = Exchange(resolve_request_id(headers), headers)
+        parent = trace_parent(headers) if TRACEPARENT_HEADER in headers else None
+        exchange = Exchange(resolve_request_id(headers, parent), headers, parent)
         request[EXCHANGE] = exchange
         current_exchange.set(exchange)
         observer = self.observer
         if observer is None and OPENTELEMETRY in sys.modules and self.observe is not None:
             observer = self.observer = self.observe()
         if observer is not None:
-            exchange.scope = observer.begin(request, exchange)
+            exchange.observer = observer
+            observer.begin(exchange, request._method)
         return exchange
 
     async def prepare(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -100,7 +108,7 @@ class Pipeline:
         if exchange is None:
             return
         exchange.stamp(response, self.server)
-        if exchange.scope is not None and not isinstance(response, web.Response):
+        if exchange.observer is not None and not isinstance(response, web.Response):
             exchange.first_byte = exchange.elapsed
         if self.lifetime.shutting_down.is_set() and response.status != 101:
             response.headers[hdrs.CONNECTION] = "close"
@@ -226,8 +234,8 @@ class Pipeline:
         """End the exchange: its log line, and what telemetry makes of it."""
         if self.request_logging:
             log_request(request, exchange, status)
-        if exchange.scope is not None:
-            exchange.scope.end(status)
+        if exchange.observer is not None:
+            exchange.observer.end(exchange, status)
 
 
 def _bound(request: web.BaseRequest, response: web.StreamResponse) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 from multidict import CIMultiDict
 
 from agentserver.core._envelope import to_json
-from agentserver.core._exchange import resolve_request_id
+from agentserver.core._exchange import resolve_request_id, trace_parent
 from agentserver.core._health import not_ready_body
 from agentserver.wire import (
     ERROR_SOURCE_HEADER,
@@ -139,7 +139,7 @@ def _answer(head: str, identity: str) -> bytes:
         "Content-Type: application/json",
         f"Content-Length: {len(_BODY)}",
         "Connection: close",
-        f"{REQUEST_ID_HEADER}: {resolve_request_id(headers)}",
+        f"{REQUEST_ID_HEADER}: {resolve_request_id(headers, trace_parent(headers))}",
         f"{SERVER_HEADER}: {identity}",
         f"{ERROR_SOURCE_HEADER}: {ErrorSource.UPSTREAM.value}",
     )

@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 _BLOCK: Final = 4096  # bytes
-_DIGITS: Final = 32  # of one id
+_SIZE: Final = 16  # bytes of one id
 _VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 # Taken from its end, which no two threads can do at once.
@@ -21,9 +21,9 @@ def new_hex() -> str:
     try:
         return _ready.pop()
     except IndexError:
-        digits = os.urandom(_BLOCK).hex()
-        _ready.extend([digits[begin : begin + _DIGITS] for begin in range(_DIGITS, 2 * _BLOCK, _DIGITS)])
-        return digits[:_DIGITS]
+        first, *others = os.urandom(_BLOCK).hex(" ", _SIZE).split()
+        _ready.extend(others)
+        return first
 
 
 def new_uuid() -> str:

@@ -119,8 +119,8 @@ class Endpoints:
     ) -> InvocationContext:
         exchange.headers = {INVOCATION_ID_HEADER: invocation_id, SESSION_ID_HEADER: session_id}
         exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
-        if exchange.scope is not None:
-            exchange.scope.identify()
+        if exchange.observer is not None:
+            exchange.observer.identify(exchange)
         return InvocationContext(
             invocation_id=invocation_id,
             session_id=session_id,

@@ -71,8 +71,8 @@ class WebSocketEndpoint:
         session_id = first_valid(self._session_id, request.query.get(SESSION_ID_QUERY))
         exchange.headers = {SESSION_ID_HEADER: session_id}
         exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
-        if exchange.scope is not None:
-            exchange.scope.identify()
+        if exchange.observer is not None:
+            exchange.observer.identify(exchange)
         context = InvocationContext(
             invocation_id=invocation_id,
             session_id=session_id,
@@ -173,13 +173,15 @@ class Connection:
             raise
         link = self._websocket.link
         link.on_end = self._ended
-        scope = self._exchange.scope
-        link.traffic = None if scope is None else scope.traffic
+        observer = self._exchange.observer
+        traffic = link.traffic = None if observer is None else observer.traffic
         _take_over(request, link)
         if link.lost.done():
             self._error = ErrorCode.ACCEPT_FAILED
             self._report(CloseCode.ABNORMAL)
             return
+        if traffic is not None:
+            traffic.connections += 1
         self._lifetime.add_listener(self._go_away)
         keepalive = Keepalive(link, ping_interval) if ping_interval else None
         try:
@@ -187,6 +189,8 @@ class Connection:
             await self._until_lost(link)
         finally:
             self._lifetime.remove_listener(self._go_away)
+            if traffic is not None:
+                traffic.connections -= 1
             if keepalive is not None:
                 keepalive.stop()
             self._report(link.close_code)

@@ -18,20 +18,22 @@ IDS = {"invocation_id": "i", "session_id": "s"}
 
 
 class Seen:
-    """The scope of a connection, and of the actions on it."""
+    """An observer of a connection, and of the actions on it."""
 
     def __init__(self) -> None:
         self.traffic = Traffic()
         self.begun: list[tuple[str, str, str]] = []
         self.ended: list[tuple[BaseException | None, str]] = []
 
-    def identify(self) -> None: ...
+    def begin(self, exchange: Exchange, method: str) -> None: ...
+
+    def identify(self, exchange: Exchange) -> None: ...
 
     def action(self, operation: str, invocation_id: str, session_id: str) -> Seen.Action:
         self.begun.append((operation, invocation_id, session_id))
         return Seen.Action(self)
 
-    def end(self, status: int) -> None: ...
+    def end(self, exchange: Exchange, status: int) -> None: ...
 
     class Action:
         def __init__(self, seen: Seen) -> None:
@@ -46,7 +48,7 @@ def seen() -> Generator[Seen]:
     seen = Seen()
     connection = Exchange("r", {})
     connection.correlation = {"invocation_id": "the connection's", "session_id": "the connection's"}
-    connection.scope = seen
+    connection.observer = seen
     token = current_exchange.set(connection)
     yield seen
     current_exchange.reset(token)

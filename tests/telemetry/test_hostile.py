@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 from opentelemetry import trace
+from opentelemetry.context import Context
 
-from agentserver.core._exchange import Exchange
+from agentserver.core._exchange import Exchange, trace_parent
 from agentserver.core.telemetry import w3c
-from agentserver.core.telemetry.context import parent_context
+from agentserver.core.telemetry.context import caused, parent_of
 from tests.telemetry.conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Observed
 
 VERSION = st.sampled_from(["00", "01", "cc", "ff", "0", "000", "0g"])
@@ -38,7 +39,7 @@ class Catcher(logging.Handler):
 @given(traceparent=HEADER, tracestate=HEADER, baggage=HEADER)
 def test_what_is_taken_is_valid_whatever_was_sent(traceparent: str, tracestate: str, baggage: str) -> None:
     headers = CIMultiDict({"traceparent": traceparent, "tracestate": tracestate, "baggage": baggage})
-    parent = w3c.trace_parent(headers)
+    parent = trace_parent(headers)
     if parent is not None:
         assert len(parent.trace_id) == 32
         assert len(parent.span_id) == 16
@@ -57,15 +58,16 @@ def test_what_is_taken_is_valid_whatever_was_sent(traceparent: str, tracestate: 
 @given(traceparent=HEADER, tracestate=HEADER, baggage=HEADER)
 def test_the_context_of_a_handler_can_always_be_made(traceparent: str, tracestate: str, baggage: str) -> None:
     headers = CIMultiDict({"traceparent": traceparent, "tracestate": tracestate, "baggage": baggage})
-    exchange = Exchange("r", headers)
+    exchange = Exchange("r", headers, trace_parent(headers))
     catcher = Catcher()
     logging.getLogger().addHandler(catcher)
     try:
-        context, parent = parent_context(exchange)
+        parent = parent_of(exchange, Context())
+        context = caused(Context(), parent)
     finally:
         logging.getLogger().removeHandler(catcher)
     active = trace.get_current_span(context).get_span_context()
-    assert active.is_valid == (w3c.trace_parent(headers) is not None)
+    assert active.is_valid == (trace_parent(headers) is not None)
     assert active.is_valid == (parent is not None)
     assert not catcher.records
 
@@ -85,11 +87,11 @@ def test_the_context_of_a_handler_can_always_be_made(traceparent: str, tracestat
     ],
 )
 def test_a_traceparent_is_taken_as_the_standard_says(sent: str, taken: bool) -> None:
-    assert (w3c.trace_parent({"traceparent": sent}) is not None) == taken
+    assert (trace_parent({"traceparent": sent}) is not None) == taken
 
 
 def test_of_two_traceparents_neither_is_taken() -> None:
-    assert w3c.trace_parent(CIMultiDict([("traceparent", TRACEPARENT)] * 2)) is None
+    assert trace_parent(CIMultiDict([("traceparent", TRACEPARENT)] * 2)) is None
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_of_baggage_the_valid_entries_are_taken(sent: str, taken: dict[str, str]
 
 @pytest.mark.parametrize("request_id", ["bad id", "x" * 257, "id\u20ac"])
 def test_an_incoming_request_id_that_is_no_id_is_no_baggage(request_id: str) -> None:
-    entries = w3c.own_baggage({"x-request-id": request_id}, {})
+    entries = w3c.handler_baggage({"x-request-id": request_id}, {})
     assert entries == ({"x-request-id": "x" * 256} if request_id.startswith("x") else {})
 
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from agentserver import FoundryEnvironment
-from agentserver.core.telemetry.settings import GRPC, HTTP, ExportSettings, SignalExport
+from agentserver.core.telemetry.settings import GRPC, HTTP, BatchLimits, ExportSettings, SignalExport
 from agentserver.errors import ConfigurationError
 from tests.servers import running
 from tests.telemetry.conftest import AGENT, TRACEPARENT, observing
@@ -83,6 +83,9 @@ def test_single_signals_can_be_turned_off() -> None:
         ("OTEL_TRACES_EXPORTER", "zipkin", "one of otlp, none"),
         ("OTEL_TRACES_SAMPLER", "sometimes", "one of always_on, always_off"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5", "a number from 0 to 1"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s", "a whole number above 0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "a whole number above 0"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-1", "a whole number above 0"),
     ],
 )
 def test_a_bad_variable_is_refused_by_name(name: str, value: str, expected: str) -> None:
@@ -90,6 +93,31 @@ def test_a_bad_variable_is_refused_by_name(name: str, value: str, expected: str)
     with pytest.raises(ConfigurationError) as caught:
         FoundryEnvironment.read(variables)
     assert str(caught.value).startswith(f"{name} is {value!r}, but it must be {expected}")
+
+
+@pytest.mark.parametrize(
+    ("delay", "together", "queue", "limits"),
+    [
+        ("", "", "", BatchLimits()),
+        ("250", "10", "100", BatchLimits(0.25, 10, 100)),
+        ("", "", "100", BatchLimits(5.0, 100, 100)),
+        ("", "10000", "", BatchLimits(5.0, 10000, 10000)),
+    ],
+)
+def test_the_sizes_of_batches_are_read(delay: str, together: str, queue: str, limits: BatchLimits) -> None:
+    variables = {
+        ENDPOINT: "http://collector:4318",
+        "OTEL_BSP_SCHEDULE_DELAY": delay,
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": together,
+        "OTEL_BSP_MAX_QUEUE_SIZE": queue,
+    }
+    assert ExportSettings.read(variables).batch == limits
+
+
+def test_a_batch_that_is_larger_than_its_queue_is_refused() -> None:
+    sizes = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "512", "OTEL_BSP_MAX_QUEUE_SIZE": "100"}
+    with pytest.raises(ConfigurationError, match="OTEL_BSP_MAX_EXPORT_BATCH_SIZE is 512, but the queue"):
+        ExportSettings.read({ENDPOINT: "http://collector:4318", **sizes})
 
 
 STUB = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -255,3 +256,37 @@ async def test_a_span_processor_that_raises_hurts_no_request_and_no_other_proces
         await seen.received.span("invoke_agent weather:7")
         await seen.stop()
     assert "the span processor Breaking failed" in "".join(seen.server.log)
+
+
+SELF_HOSTED = """
+import os
+
+from aiohttp import web
+
+from agentserver import InvocationContext, InvocationHandler, map_invocations_server
+
+
+class Plain(InvocationHandler):
+    async def handle(self, request: web.Request, context: InvocationContext) -> str:
+        return await request.text()
+
+
+app = web.Application()
+map_invocations_server(app, Plain)
+web.run_app(app, host="127.0.0.1", port=int(os.environ["PORT"]))
+"""
+
+
+async def test_requests_of_one_connection_of_somebody_s_application_are_traces_of_their_own(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "app.py"
+    program.write_text(SELF_HOSTED)
+    async with observing(program=program) as seen:
+        for body in ("first", "second"):
+            assert await seen.invoke(body) == (200, body)
+        await seen.stop()
+        first, second = seen.received.spans
+        assert not first.parent_id
+        assert not second.parent_id
+        assert first.trace_id != second.trace_id

@@ -25,9 +25,6 @@ RESPONSE_ID: Final = "gen_ai.response.id"
 ERROR_TYPE: Final = "error.type"
 STATUS_CODE: Final = "http.response.status_code"
 
-_INVOCATION_ID: Final = HTTP_NAMESPACE + ".invocation_id"
-_SESSION_ID: Final = HTTP_NAMESPACE + ".session_id"
-
 INVOKE_AGENT: Final = "invoke_agent"
 WEBSOCKET_SESSION: Final = "websocket_session"
 WEBSOCKET: Final = "websocket"
@@ -87,25 +84,21 @@ class AgentAttributes:
         return {**self.own, OPERATION_NAME: name}
 
 
-def ids_of(operation: str, invocation_id: str, session_id: str) -> Attributes:
-    """The attributes that tell one exchange's span from the next."""
-    ids: Attributes = {RESPONSE_ID: invocation_id, SESSION_ID: session_id}
-    if operation == WEBSOCKET:
-        ids[WS_SESSION_ID_FIELD] = session_id
-    else:
-        ids[_INVOCATION_ID] = invocation_id
-        ids[_SESSION_ID] = session_id
-    return ids
-
-
-def ids_of_action(invocation_id: str, session_id: str) -> Attributes:
-    """The attributes that tell one action's span from the next."""
-    return {
-        RESPONSE_ID: invocation_id,
-        SESSION_ID: session_id,
-        WS_NAMESPACE + ".invocation_id": invocation_id,
-        WS_SESSION_ID_FIELD: session_id,
-    }
+# The attributes that tell one span from the next, and the fields of `Exchange.correlation` that they are.
+_IDS: Final = {RESPONSE_ID: "invocation_id", SESSION_ID: "session_id"}
+_IDS_OF_INVOCATION: Final = {
+    **_IDS,
+    HTTP_NAMESPACE + ".invocation_id": "invocation_id",
+    HTTP_NAMESPACE + ".session_id": "session_id",
+}
+IDS_OF_EXCHANGES: Final = {
+    **dict.fromkeys(SPAN_NAMES, _IDS_OF_INVOCATION),
+    WEBSOCKET: {**_IDS, WS_SESSION_ID_FIELD: "session_id"},
+}
+IDS_OF_ACTION: Final = {
+    **IDS_OF_EXCHANGES[WEBSOCKET],
+    WS_NAMESPACE + ".invocation_id": "invocation_id",
+}
 
 
 def outcome(connection: Exchange) -> Attributes:

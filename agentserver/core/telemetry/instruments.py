@@ -14,16 +14,13 @@ from agentserver.core._observer import Traffic
 from agentserver.core.telemetry.attributes import ERROR_TYPE, Attributes, type_of
 from agentserver.wire import ErrorCode
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+# The values of ``http.request.method``: nothing a client makes up becomes an attribute.
+OTHER_METHOD: Final = "_OTHER"
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 # The buckets that the HTTP conventions advise, and some for answers that take a model minutes.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 300)
 
 _MAX_RECORDERS: Final = 1000
-
-
-def method_of(method: str) -> str:
-    """The value of ``http.request.method``: nothing a client makes up becomes an attribute."""
-    return method if method in _METHODS else "_OTHER"
 
 
 class Recorder(Protocol):
@@ -83,7 +80,6 @@ class Instruments:
         histogram = histogram or _of_meter(meter)
         self.traffic = Traffic()
         self.requests: Counter[str] = Counter()
-        self.connections = 0
         self._routes = routes
         self._recorders: dict[tuple[str, str, int, str], Callable[[float], object]] = {}
         self._duration = histogram(
@@ -118,7 +114,7 @@ class Instruments:
         )
         meter.create_observable_up_down_counter(
             "agentserver.websocket.active_connections",
-            [_reading(lambda: self.connections)],
+            [_reading(lambda: self.traffic.connections)],
             "{connection}",
             "Open WebSocket connections",
         )
@@ -146,15 +142,12 @@ class Instruments:
         for method, count in list(self.requests.items()):
             yield Observation(count, {"http.request.method": method, "url.scheme": "http"})
 
-    def ended(self, exchange: Exchange, method: str, status: int) -> None:
+    def ended(self, exchange: Exchange, status: int) -> None:
         """Record an exchange that has ended."""
         seconds = exchange.elapsed
         error = type_of(exchange.error, str(status)) if status >= 500 else ""
-        key = (exchange.operation, method, status, error)
-        record = self._recorders.get(key)
-        if record is None:
-            record = self._recorder(key)
-        record(seconds)
+        key = (exchange.operation, exchange.method, status, error)
+        (self._recorders.get(key) or self._recorder(key))(seconds)
         if exchange.first_byte:
             self._first_byte.record(exchange.first_byte, self._attributes(*key))
         if exchange.close_code:

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextvars import Token
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from aiohttp import web
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
-from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from agentserver.core._exchange import Exchange
-from agentserver.core._observer import Traffic
+from agentserver.core._exchange import Exchange, TraceParent
 from agentserver.core.environment import FoundryEnvironment
 from agentserver.core.identity import __version__
 from agentserver.core.telemetry.attributes import (
     ERROR_TYPE,
+    IDS_OF_ACTION,
+    IDS_OF_EXCHANGES,
     SCOPE,
     SPAN_NAMES,
     STATUS_CODE,
-    WEBSOCKET,
     AgentAttributes,
-    ids_of,
-    ids_of_action,
     outcome,
     type_of,
 )
-from agentserver.core.telemetry.context import parent_context, with_baggage
-from agentserver.core.telemetry.instruments import Instruments, MakeHistogram, method_of
-from agentserver.core.telemetry.own_span import SpanTemplate, StartSpan, sdk_spans
+from agentserver.core.telemetry.context import caused, extended, parent_of, span_in
+from agentserver.core.telemetry.instruments import METHODS, OTHER_METHOD, Instruments, MakeHistogram
+from agentserver.core.telemetry.own_span import BeginSpan, OwnSpan, SdkSpans, Spans, SpanTemplate
+from agentserver.core.telemetry.w3c import handler_baggage
 from agentserver.errors import classify
 from agentserver.wire import (
     HTTP_NAMESPACE,
@@ -48,11 +45,11 @@ class OwnMakers:
     """How the framework makes what every request needs, if not as anybody does.
 
     Args:
-        spans: Makes what begins a span, from the tracer.
+        spans: Makes what makes spans, from the tracer.
         histogram: Makes histograms.
     """
 
-    spans: Callable[[Tracer], StartSpan] | None = None
+    spans: Callable[[Tracer], Spans] | None = None
     histogram: MakeHistogram | None = None
 
 
@@ -81,9 +78,9 @@ def make_observer(
         enrich(provider, agent.everywhere, SCOPE)
     tracer = trace.get_tracer(SCOPE, __version__)
     own = own or OwnMakers()
-    start = (own.spans or sdk_spans)(tracer) if spans else None
+    maker = (own.spans or SdkSpans)(tracer) if spans else None
     meter = metrics.get_meter(SCOPE, __version__)
-    return TelemetryObserver(agent, start, Instruments(meter, routes, own.histogram))
+    return TelemetryObserver(agent, maker, Instruments(meter, routes, own.histogram))
 
 
 class TelemetryObserver:
@@ -91,100 +88,84 @@ class TelemetryObserver:
 
     Args:
         agent: What is the same for all spans.
-        start_span: Makes the framework's own spans; ``None`` makes none, and context and baggage go on.
+        spans: Makes the framework's own spans; without it there are none, and context and baggage go on.
         instruments: What is counted.
     """
 
-    def __init__(
-        self, agent: AgentAttributes, start_span: StartSpan | None, instruments: Instruments
-    ) -> None:
-        self.start_span = start_span
+    def __init__(self, agent: AgentAttributes, spans: Spans | None, instruments: Instruments) -> None:
         self.instruments = instruments
-        self.of_exchanges = _templates(agent, SpanKind.SERVER)
-        self.of_actions = _templates(agent, SpanKind.INTERNAL)
+        self.traffic = instruments.traffic
+        self._of_exchanges: dict[str, BeginSpan] = {}
+        self.of_actions: dict[str, BeginSpan] = {}
+        if spans is None:
+            return
+        for operation in SPAN_NAMES:
+            name, fixed = agent.span_name(operation), agent.fixed(operation)
+            server = SpanTemplate(name, SpanKind.SERVER, fixed, IDS_OF_EXCHANGES[operation])
+            action = SpanTemplate(name, SpanKind.INTERNAL, fixed, IDS_OF_ACTION)
+            self._of_exchanges[operation] = partial(spans.begin, server)
+            self.of_actions[operation] = partial(spans.begin, action)
 
-    def begin(self, request: web.Request, exchange: Exchange) -> ExchangeScope:
+    def begin(self, exchange: Exchange, method: str) -> None:
         """A request was read."""
-        method = method_of(request.method)
+        if method not in METHODS:
+            method = OTHER_METHOD
+        exchange.method = method
         self.instruments.requests[method] += 1
-        return ExchangeScope(self, exchange, method)
 
-
-def _templates(agent: AgentAttributes, kind: SpanKind) -> dict[str, SpanTemplate]:
-    return {
-        operation: SpanTemplate(agent.span_name(operation), kind, agent.fixed(operation))
-        for operation in SPAN_NAMES
-    }
-
-
-class ExchangeScope:
-    """One exchange under way."""
-
-    __slots__ = ("_exchange", "_method", "_observer", "_span", "_token")
-
-    def __init__(self, observer: TelemetryObserver, exchange: Exchange, method: str) -> None:
-        self._observer = observer
-        self._exchange = exchange
-        self._method = method
-        self._span: Span | None = None
-        self._token: Token[Context] | None = None
-
-    @property
-    def traffic(self) -> Traffic:
-        """Where a WebSocket connection counts its messages."""
-        return self._observer.instruments.traffic
-
-    def identify(self) -> None:
+    def identify(self, exchange: Exchange) -> None:
         """Begin the exchange's span, if it has one, and make its context the handler's."""
-        exchange, observer = self._exchange, self._observer
-        context, active = parent_context(exchange)
-        if exchange.operation == WEBSOCKET:
-            observer.instruments.connections += 1
-        template = observer.of_exchanges.get(exchange.operation)
-        if observer.start_span is not None and template is not None:
-            ids = exchange.correlation
-            attributes = ids_of(exchange.operation, ids["invocation_id"], ids["session_id"])
-            self._span = span = observer.start_span(template, context, active, attributes)
-            context = trace.set_span_in_context(span, context)
-            active = span.get_span_context()
-        if active is not None and active.is_valid:
-            exchange.trace_id = exchange.request_id = trace.format_trace_id(active.trace_id)
-        self._token = otel_context.attach(context)
+        context = otel_context.get_current()
+        parent = parent_of(exchange, context) if context or exchange.parent is not None else None
+        entries = handler_baggage(exchange.incoming, exchange.correlation)
+        begin = self._of_exchanges.get(exchange.operation)
+        if begin is None:
+            span, context = None, caused(context, parent)
+        else:
+            exchange.span = span = begin(parent, exchange.correlation, context, entries)
+        trace_id = span.trace_id if type(span) is OwnSpan else _trace_id(span, parent)
+        if trace_id:
+            exchange.trace_id = exchange.request_id = trace_id
+        otel_context.attach(extended(context, entries, span))  # it ends with the task, which serves no other
 
     def action(self, operation: str, invocation_id: str, session_id: str) -> ActionSpan:
         """Begin one action of the connection."""
-        return ActionSpan(self._observer, operation, invocation_id, session_id)
+        return ActionSpan(self, operation, invocation_id, session_id)
 
-    def end(self, status: int) -> None:
+    def end(self, exchange: Exchange, status: int) -> None:
         """Record how the exchange ended."""
-        exchange, instruments = self._exchange, self._observer.instruments
-        exchange.scope = None  # each refers to the other: freed at once instead of by the collector
-        if exchange.operation == WEBSOCKET and self._token is not None:
-            instruments.connections -= 1
-        instruments.requests[self._method] -= 1
-        instruments.ended(exchange, self._method, status)
-        if self._span is not None:
-            self._end_span(self._span, status)
-        if self._token is not None:
-            otel_context.detach(self._token)
+        instruments = self.instruments
+        instruments.requests[exchange.method] -= 1
+        instruments.ended(exchange, status)
+        span = exchange.span
+        if type(span) is OwnSpan and not (exchange.failure or exchange.close_code or exchange.error_code):
+            span.finish(status)
+        elif span is not None:
+            if span.is_recording():
+                _describe_end(span, exchange, status)
+            span.end()
 
-    def _end_span(self, span: Span, status: int) -> None:
-        exchange = self._exchange
-        if span.is_recording():
-            if exchange.close_code:
-                span.set_attributes(outcome(exchange))
-            else:
-                span.set_attribute(STATUS_CODE, status)
-            failure = exchange.failure
-            if failure is not None:
-                namespace = WS_NAMESPACE if exchange.close_code else HTTP_NAMESPACE
-                tag_error(span, namespace, exchange.error, failure.code, failure.message)
-                mark_failed(span, exchange.error, failure.code)
-            elif exchange.error_code:
-                span.set_attribute(ERROR_TYPE, type_of(exchange.error, exchange.error_code))
-                if exchange.error_code != ErrorCode.CANCELLED.value:  # the connection ended, nothing failed
-                    mark_failed(span, exchange.error, exchange.error_code)
-        span.end()
+
+def _trace_id(span: Span | None, parent: TraceParent | None) -> str:
+    if span is not None and (ids := span.get_span_context()).is_valid:
+        return trace.format_trace_id(ids.trace_id)
+    return "" if parent is None else parent.trace_id
+
+
+def _describe_end(span: Span, exchange: Exchange, status: int) -> None:
+    if exchange.close_code:
+        span.set_attributes(outcome(exchange))
+    else:
+        span.set_attribute(STATUS_CODE, status)
+    failure = exchange.failure
+    if failure is not None:
+        namespace = WS_NAMESPACE if exchange.close_code else HTTP_NAMESPACE
+        tag_error(span, namespace, exchange.error, failure.code, failure.message)
+        mark_failed(span, exchange.error, failure.code)
+    elif exchange.error_code:
+        span.set_attribute(ERROR_TYPE, type_of(exchange.error, exchange.error_code))
+        if exchange.error_code != ErrorCode.CANCELLED.value:  # the connection ended, nothing failed
+            mark_failed(span, exchange.error, exchange.error_code)
 
 
 class ActionSpan:
@@ -198,15 +179,14 @@ class ActionSpan:
         self._instruments = observer.instruments
         self._operation = operation
         self._started = time.perf_counter()
-        ids = {INVOCATION_ID_BAGGAGE: invocation_id, SESSION_ID_BAGGAGE: session_id}
-        context = with_baggage(ids, otel_context.get_current())
+        ids = {"invocation_id": invocation_id, "session_id": session_id}
+        entries = {INVOCATION_ID_BAGGAGE: invocation_id, SESSION_ID_BAGGAGE: session_id}
+        context = otel_context.get_current()
         self._span: Span | None = None
-        if observer.start_span is not None:
-            attributes = ids_of_action(invocation_id, session_id)
-            template, parent = observer.of_actions[operation], trace.get_current_span(context)
-            self._span = observer.start_span(template, context, parent.get_span_context(), attributes)
-            context = trace.set_span_in_context(self._span, context)
-        self._token = otel_context.attach(context)
+        begin = observer.of_actions.get(operation)
+        if begin is not None:
+            self._span = begin(span_in(context), ids, context, entries)
+        self._token = otel_context.attach(extended(context, entries, self._span))
 
     def end(self, error: BaseException | None = None, code: str = "") -> None:
         """Record how the action ended."""

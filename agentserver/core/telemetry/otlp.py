@@ -10,12 +10,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
+
+from agentserver.core.identity import __version__
+from agentserver.core.telemetry.attributes import SCOPE
 
 _TIMES: Final = struct.Struct("<BQBQ").pack
 _TIME: Final = struct.Struct("<BQ").pack
 _FLAGS: Final = struct.Struct("<HI").pack
 _DOUBLE: Final = struct.Struct("<Bd").pack
+OF_SPAN: Final = b"\x4a"  # the field of a span that holds its attributes
+IDENTITY_SIZE: Final = 28
+IDENTITY_SIZE_OF_CHILD: Final = 38
+TIMES_SIZE: Final = 18
+_SPAN: Final = b"\x12"
 _MASK: Final = (1 << 64) - 1  # a negative number is written as its two's complement in 64 bits
 
 
@@ -42,7 +50,7 @@ def field(tag: bytes, payload: bytes) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _before_text(tag: bytes, key: str, size: int) -> bytes:
+def before_text(tag: bytes, key: str, size: int) -> bytes:
     """All that stands before the *size* bytes of a text: it depends on nothing else."""
     before = field(b"\x0a", key.encode(errors="replace")) + b"\x12"
     any_value = b"\x0a" + length(size)
@@ -60,16 +68,6 @@ def _attribute(tag: bytes, key: str, value: object) -> bytes:
     return field(tag, named + field(b"\x12", _any_value(value)))
 
 
-def attribute(tag: bytes, key: str, value: object) -> bytes:
-    """A ``KeyValue`` as the field *tag*."""
-    if type(value) is str:
-        text = value.encode(errors="replace")
-        return _before_text(tag, key, len(text)) + text
-    if type(value) is int:
-        return _number(tag, key, value)
-    return _attribute(tag, key, value)
-
-
 def _any_value(value: object) -> bytes:
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
@@ -84,13 +82,22 @@ def _any_value(value: object) -> bytes:
 
 
 def attributes(tag: bytes, values: Mapping[str, Any]) -> bytes:
-    """Each of *values* as a field *tag*."""
-    return b"".join([attribute(tag, key, value) for key, value in values.items()])
+    """Each of *values* as a field *tag*: a ``KeyValue``."""
+    parts: list[bytes] = []
+    for key, value in values.items():
+        if type(value) is str:
+            text = value.encode("utf-8", "replace")
+            parts += (before_text(tag, key, len(text)), text)
+        elif type(value) is int:
+            parts.append(_number(tag, key, value))
+        else:
+            parts.append(_attribute(tag, key, value))
+    return b"".join(parts)
 
 
-def head(name: str, kind: int, fixed: Mapping[str, Any]) -> bytes:
-    """What is the same for all spans of an operation: name, kind and attributes."""
-    return field(b"\x2a", name.encode(errors="replace")) + b"\x30" + length(kind) + attributes(b"\x4a", fixed)
+def head(name: str, kind: int) -> bytes:
+    """The fields of name and kind."""
+    return field(b"\x2a", name.encode("utf-8", "replace")) + b"\x30" + length(kind)
 
 
 def event(name: str, nanoseconds: int, values: Mapping[str, Any]) -> bytes:
@@ -107,12 +114,16 @@ def status(code: int, message: str) -> bytes:
     return field(b"\x7a", payload)
 
 
-def identity(trace_id: int, span_id: int, parent_id: int, trace_state: str) -> bytes:
-    """The fields that say which span it is."""
-    written = b"\x0a\x10" + trace_id.to_bytes(16, "big") + b"\x12\x08" + span_id.to_bytes(8, "big")
-    if trace_state:
-        written += field(b"\x1a", trace_state.encode(errors="replace"))
-    return written + b"\x22\x08" + parent_id.to_bytes(8, "big") if parent_id else written
+def identity(trace_id: str, span_id: str, parent_id: str) -> bytes:
+    """The fields that say which span it is; ids are hexadecimal digits, and a root has no parent's."""
+    return bytes.fromhex(
+        f"0a10{trace_id}1208{span_id}2208{parent_id}" if parent_id else f"0a10{trace_id}1208{span_id}"
+    )
+
+
+def trace_state(header: str) -> bytes:
+    """The trace state as a field of its span, if there is one."""
+    return field(b"\x1a", header.encode("utf-8", "replace")) if header else b""
 
 
 def times(start: int, end: int) -> bytes:
@@ -125,13 +136,34 @@ def flags(*, remote_parent: bool) -> bytes:
     return _FLAGS(0x0185, 0x300 if remote_parent else 0x100)
 
 
-def request(resource: Mapping[str, Any], scope: tuple[str, str], spans: Iterable[bytes]) -> bytes:
-    """An ``ExportTraceServiceRequest`` of encoded spans that share resource and scope."""
-    name, version = scope
-    of_scope = field(b"\x0a", field(b"\x0a", name.encode()) + field(b"\x12", version.encode()))
-    parts = [of_scope]
-    for span in spans:
-        parts += (b"\x12", length(len(span)), span)
-    spans_of_scope = b"".join(parts)
+def span(fields: bytes) -> bytes:
+    """A span as a field of a ``ScopeSpans``."""
+    return field(_SPAN, fields)
+
+
+class Gap(NamedTuple):
+    """Where a form lacks something.
+
+    Args:
+        size: The bytes that it lacks.
+    """
+
+    size: int
+
+
+def form(parts: Sequence[bytes | Gap]) -> bytes:
+    """A span of *parts* as a field of a ``ScopeSpans``, to be filled by ``%`` with a tuple of `bytes`."""
+    size = sum(part.size if isinstance(part, Gap) else len(part) for part in parts)
+    written = [
+        b"%b" if isinstance(part, Gap) else part.replace(b"%", b"%%")
+        for part in (_SPAN + length(size), *parts)
+    ]
+    return b"".join(written)
+
+
+def request(resource: Mapping[str, Any], spans: Iterable[bytes]) -> bytes:
+    """An ``ExportTraceServiceRequest`` of the framework's spans, each of *spans* one or several of them."""
+    version = field(b"\x12", __version__.encode())
+    of_scope = field(b"\x0a", field(b"\x0a", SCOPE.encode()) + version)
     of_resource = field(b"\x0a", attributes(b"\x0a", resource))
-    return field(b"\x0a", of_resource + field(b"\x12", spans_of_scope))
+    return field(b"\x0a", of_resource + field(b"\x12", of_scope + b"".join(spans)))

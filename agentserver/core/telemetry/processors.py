@@ -52,9 +52,11 @@ class GuardedProcessors(SynchronousMultiSpanProcessor):
     alone = True
     """Whether there are only processors of the framework."""
 
-    def add_own(self, processor: SpanProcessor) -> None:
-        """Add a processor of the framework."""
+    def add_own(self, processor: SpanProcessor, *, first: bool = False) -> None:
+        """Add a processor of the framework; *first* is shut down before the others."""
         super().add_span_processor(processor)
+        if first:
+            self._span_processors = (processor, *self._span_processors[:-1])
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Add a processor of anybody's: from now on the framework's spans are the SDK's, for it to see."""

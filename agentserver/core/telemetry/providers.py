@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -17,7 +18,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 
 from agentserver.core.environment import FoundryEnvironment
@@ -30,6 +31,7 @@ from agentserver.core.telemetry.export import (
 )
 from agentserver.core.telemetry.instruments import MakeHistogram, Recorder
 from agentserver.core.telemetry.observer import OwnMakers
+from agentserver.core.telemetry.own_batch import OwnBatch
 from agentserver.core.telemetry.own_histogram import JoiningExporter, OwnHistogram
 from agentserver.core.telemetry.own_span import OwnSpans
 from agentserver.core.telemetry.processors import make_processors
@@ -87,17 +89,18 @@ class Providers:
         for call in configure:
             call(provider)
 
-    def _make_tracer_provider(self, exporters: Sequence[SpanExporter]) -> TracerProvider:
+    def _make_tracer_provider(self, exporters: Sequence[Any]) -> TracerProvider:
         processors = make_processors()
         provider = TracerProvider(
             resource=self._resource, shutdown_on_exit=False, active_span_processor=processors
         )
-        exports = [BatchSpanProcessor(exporter) for exporter in exporters]
-        for export in exports:
-            processors.add_own(export)
-        if exporters and provider.sampler is DEFAULT_ON and all(map(_takes_own_spans, exporters)):
-            attributes = self._resource.attributes
-            self.own.spans = lambda tracer: OwnSpans(tracer, exports, processors, attributes)
+        for exporter in exporters:
+            processors.add_own(BatchSpanProcessor(exporter))
+        if len(exporters) == 1 and provider.sampler is DEFAULT_ON and _takes_own_spans(exporters[0]):
+            exporters[0].resource = self._resource.attributes
+            batch = OwnBatch(exporters[0], self._export.batch)
+            processors.add_own(batch, first=True)
+            self.own.spans = partial(OwnSpans, take=batch.take, processors=processors)
         return provider
 
     def _set_meter_provider(self) -> None:

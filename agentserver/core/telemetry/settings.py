@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -37,6 +37,21 @@ class SignalExport:
     protocol: str
 
 
+@dataclass(frozen=True)
+class BatchLimits:
+    """How spans are sent.
+
+    Args:
+        delay: Seconds that they wait for others.
+        together: How many go together.
+        queue: How many wait at most; others are dropped.
+    """
+
+    delay: float = 5.0
+    together: int = 2048
+    queue: int = 8192
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
     """What the ``OTEL_*`` variables ask for; a signal that is ``None`` is not exported.
@@ -45,12 +60,14 @@ class ExportSettings:
         traces: Where spans go.
         metrics: Where metrics go.
         logs: Where log records go.
+        batch: How spans are sent, as ``OTEL_BSP_*`` says.
         disabled: Whether ``OTEL_SDK_DISABLED`` turns all of it off; propagation stays.
     """
 
     traces: SignalExport | None = None
     metrics: SignalExport | None = None
     logs: SignalExport | None = None
+    batch: BatchLimits = field(default_factory=BatchLimits)
     disabled: bool = False
 
     def __bool__(self) -> bool:
@@ -67,7 +84,10 @@ class ExportSettings:
         if source.text("OTEL_SDK_DISABLED").lower() == "true":
             return cls(disabled=True)
         settings = cls(
-            traces=source.signal("traces"), metrics=source.signal("metrics"), logs=source.signal("logs")
+            traces=source.signal("traces"),
+            metrics=source.signal("metrics"),
+            logs=source.signal("logs"),
+            batch=source.batch(),
         )
         source.check_sampler()
         return settings
@@ -95,6 +115,28 @@ class _Variables:
         if variable == _ENDPOINT and protocol == HTTP:
             endpoint = f"{endpoint.rstrip('/')}/v1/{name}"
         return SignalExport(endpoint, protocol)
+
+    def batch(self) -> BatchLimits:
+        """What ``OTEL_BSP_*`` says; the SDK would only warn of what cannot be."""
+        limits = BatchLimits()
+        delay = self._number("OTEL_BSP_SCHEDULE_DELAY") / 1000 or limits.delay
+        together = self._number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")
+        queue = self._number("OTEL_BSP_MAX_QUEUE_SIZE")
+        if together > queue > 0:
+            raise ConfigurationError(
+                f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE is {together}, but the queue,"
+                f" OTEL_BSP_MAX_QUEUE_SIZE, holds {queue}: make it as large"
+            )
+        queue = queue or max(limits.queue, together)
+        return BatchLimits(delay, together or min(limits.together, queue), queue)
+
+    def _number(self, name: str) -> int:
+        text = self.text(name)
+        if not text:
+            return 0
+        if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
+            raise ConfigurationError(f"{name} is {text[:100]!r}, but it must be a whole number above 0")
+        return int(text)
 
     def check_sampler(self) -> None:
         """Refuse what the SDK would only warn of, and then sample everything."""

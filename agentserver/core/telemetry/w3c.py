@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-from multidict import MultiMapping
-
+from agentserver.core._exchange import all_values, trace_parent
 from agentserver.wire import (
     BAGGAGE_HEADER,
     INVOCATION_ID_BAGGAGE,
@@ -32,9 +30,6 @@ MAX_TRACESTATE_ENTRIES: Final = 32
 # Entries that are ours to set: what a client sends under these names is not passed on.
 RESERVED: Final = frozenset({INVOCATION_ID_BAGGAGE, SESSION_ID_BAGGAGE, REQUEST_ID_BAGGAGE})
 
-_TRACEPARENT = re.compile(
-    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
-)
 _TRACESTATE_KEY = r"(?:[a-z][_0-9a-z\-*/]{0,255}|[a-z0-9][_0-9a-z\-*/]{0,240}@[a-z][_0-9a-z\-*/]{0,13})"
 _TRACESTATE_VALUE = r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 _TRACESTATE_ENTRY = re.compile(rf"({_TRACESTATE_KEY})=({_TRACESTATE_VALUE})")
@@ -43,35 +38,9 @@ _BAGGAGE_VALUE = r"([\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*)"
 _BAGGAGE_ENTRY = re.compile(rf"[ \t]*{_BAGGAGE_KEY}[ \t]*=[ \t]*{_BAGGAGE_VALUE}[ \t]*(?:;.*)?")
 
 
-@dataclass(frozen=True)
-class TraceParent:
-    """The caller's span.
-
-    Args:
-        trace_id: 32 hex digits, not all zero.
-        span_id: 16 hex digits, not all zero.
-        flags: The trace flags, 0 to 255; bit 0 is "sampled".
-    """
-
-    trace_id: str
-    span_id: str
-    flags: int
-
-
-def trace_parent(headers: Mapping[str, str]) -> TraceParent | None:
-    """The caller's span, if there is exactly one valid ``traceparent`` (Trace Context, section 3.2)."""
-    values = _all(headers, TRACEPARENT_HEADER)
-    if len(values) != 1:
-        return None
-    match = _TRACEPARENT.fullmatch(values[0])
-    if match is None or (match[1] == "00" and match[5]):
-        return None
-    return TraceParent(match[2], match[3], int(match[4], 16))
-
-
 def trace_state(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """The entries of ``tracestate``; none if one is malformed or there are too many (section 3.3)."""
-    text = ",".join(_all(headers, TRACESTATE_HEADER))
+    text = ",".join(all_values(headers, TRACESTATE_HEADER))
     if not text or len(text) > MAX_TRACESTATE_LENGTH:
         return []
     members = [member for member in (part.strip(" \t") for part in text.split(",")) if member]
@@ -82,12 +51,17 @@ def trace_state(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return entries if len(dict(entries)) == len(entries) else []
 
 
+def state_header(entries: list[tuple[str, str]]) -> str:
+    """*entries* as a ``tracestate``."""
+    return ",".join([f"{key}={value}" for key, value in entries])
+
+
 def baggage(headers: Mapping[str, str]) -> dict[str, str]:
     """The caller's baggage: valid entries up to the limits, without properties and without reserved names.
 
     A value with control characters in it, percent-encoded ones too, is left out.
     """
-    text = ",".join(_all(headers, BAGGAGE_HEADER))
+    text = ",".join(all_values(headers, BAGGAGE_HEADER))
     if not text:
         return {}
     if len(text) > MAX_BAGGAGE_LENGTH:
@@ -103,12 +77,6 @@ def baggage(headers: Mapping[str, str]) -> dict[str, str]:
     return entries
 
 
-def _all(headers: Mapping[str, str], name: str) -> list[str]:
-    if name not in headers:
-        return []
-    return headers.getall(name) if isinstance(headers, MultiMapping) else [headers[name]]
-
-
 def _decoded(value: str) -> str | None:
     try:
         text = unquote_to_bytes(value).decode()
@@ -117,17 +85,16 @@ def _decoded(value: str) -> str | None:
     return text if text.isprintable() else None
 
 
-def own_baggage(headers: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, str]:
-    """The entries that the framework sets for a handler (contract, section 7).
+def handler_baggage(headers: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, str]:
+    """The caller's baggage, and over it the entries that the framework sets for a handler (section 7).
 
     Args:
         headers: The request's, of which a valid ``x-request-id`` goes on.
-        ids: The exchange's ids, by the names of their log fields.
+        ids: The exchange's ids, by the names of their log fields; it may have none.
     """
-    entries: dict[str, str] = {}
-    if "invocation_id" in ids:
+    entries = baggage(headers) if BAGGAGE_HEADER in headers else {}
+    if ids:
         entries[INVOCATION_ID_BAGGAGE] = ids["invocation_id"]
-    if "session_id" in ids:
         entries[SESSION_ID_BAGGAGE] = ids["session_id"]
     request_id = headers.get(REQUEST_ID_HEADER)
     if request_id is not None and is_valid_id(request_id[:REQUEST_ID_MAX_LENGTH]):
@@ -141,7 +108,7 @@ def outgoing(headers: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, st
     if trace_parent(headers) is not None:
         sent[TRACEPARENT_HEADER] = headers[TRACEPARENT_HEADER]
         if state := trace_state(headers):
-            sent[TRACESTATE_HEADER] = ",".join(f"{key}={value}" for key, value in state)
-    if entries := {**baggage(headers), **own_baggage(headers, ids)}:
+            sent[TRACESTATE_HEADER] = state_header(state)
+    if entries := handler_baggage(headers, ids):
         sent[BAGGAGE_HEADER] = ",".join(f"{key}={quote(value)}" for key, value in entries.items())
     return sent
