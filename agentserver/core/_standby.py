@@ -28,6 +28,7 @@ from agentserver.wire import (
 )
 
 _POLL: Final = 0.02  # seconds until the loop's return is seen
+_PATIENCE: Final = 0.01  # seconds: who has had an answer of the loop's is not told that it is blocked
 _MAX_HEAD: Final = 16384
 _MAX_HELD: Final = 1024  # as many as the backlog of the listening socket
 _PROBES: Final = tuple(f"{method} {READINESS_ROUTE}{end}" for method in ("GET", "HEAD") for end in " ?/")
@@ -54,14 +55,17 @@ class Standby:
         self._loop = asyncio.get_running_loop()
         self._adopting: set[asyncio.Task[object]] = set()
 
-    def serve(self, until: Callable[[], bool]) -> None:
+    def serve(self, until: Callable[[float], bool]) -> None:
         """Accept connections, and answer what is readiness, *until* it is said that the loop runs again.
 
         Blocks: to be called in another thread than the loop's.
+
+        Args:
+            until: Waits so many seconds for the loop, and tells whether it runs again.
         """
         shift = _Shift([listening.fileno() for listening in self._listener.sockets], self._identity)
         try:
-            while not until():
+            while not until(0):
                 shift.step(until)
         finally:
             left = shift.close()
@@ -89,10 +93,10 @@ class _Shift:
         for listener in self._listeners:
             self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
-    def step(self, until: Callable[[], bool]) -> None:
-        """Serve who is there."""
+    def step(self, until: Callable[[float], bool]) -> None:
+        """Serve who is there, unless the loop is just coming back."""
         for key, _ in self._selector.select(_POLL):
-            if not until():
+            if not until(_PATIENCE):
                 key.data(key.fileobj)
 
     def close(self) -> list[socket.socket]:

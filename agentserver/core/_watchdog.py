@@ -57,7 +57,7 @@ class Watchdog:
                 return
             if not self._alive.wait(self._threshold) and not self._stopped.is_set():
                 self._warn_once()
-                self._standby.serve(until=self._alive.is_set)
+                self._standby.serve(until=self._alive.wait)
 
     def _warn_once(self) -> None:
         culprit = culprit_of(sys._current_frames().get(self._loop_thread))
