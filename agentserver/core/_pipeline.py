@@ -26,6 +26,7 @@ from agentserver.core._logging import log_request
 from agentserver.core._observer import OPENTELEMETRY, Observer
 from agentserver.core._routes import RouteTable
 from agentserver.core._sse import KeepAlive
+from agentserver.core._writer import HostWriter
 from agentserver.core.lifetime import Lifetime
 from agentserver.errors import Failure, PayloadTooLargeError, classify
 from agentserver.wire import TRACEPARENT_HEADER, ErrorCode, ErrorSource
@@ -253,6 +254,8 @@ def _has_started(exchange: Exchange) -> bool:
 
 def _cut(request: web.Request, exchange: Exchange) -> web.StreamResponse:
     # Closing before the last chunk is how an HTTP/1.1 client learns that the body is not whole (RFC 9112, 8).
+    if isinstance(request.writer, HostWriter):
+        request.writer.flush()
     if request.transport is not None:
         request.transport.close()
     assert exchange.response is not None

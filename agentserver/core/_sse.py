@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from agentserver.core._writer import HostWriter
 
@@ -38,10 +37,12 @@ class KeepAlive:
         self._last = self._loop.time()
         self._chunk: Buffer = b"\n\n"
         self._task: asyncio.Task[None] | None = None
+        self._handle: asyncio.TimerHandle | None = None
         if response.compression:
-            self._handle: asyncio.TimerHandle | None = None
             return
-        _watch(self._writer, self)
+        if not isinstance(self._writer, HostWriter):
+            # aiohttp calls this with every chunk of a body; there is no public way to set it later.
+            setattr(self._writer, "_on_chunk_sent", self._sent)  # noqa: B010
         self._handle = self._loop.call_later(interval, self._tick)
 
     def stop(self) -> None:
@@ -50,19 +51,18 @@ class KeepAlive:
             self._handle.cancel()
             self._handle = None
 
-    def note(self, chunk: Buffer) -> None:
-        """Take note that *chunk* goes out."""
+    async def _sent(self, chunk: Buffer) -> None:
         self._last = self._loop.time()
         self._chunk = chunk
-
-    async def sent(self, chunk: Buffer) -> None:
-        """As `note`, for a writer of aiohttp's."""
-        self.note(chunk)
 
     def _tick(self) -> None:
         transport = self._request.transport
         if transport is None or transport.is_closing():
             return
+        writer = self._writer
+        if isinstance(writer, HostWriter):
+            self._last = max(self._last, writer.written_at)
+            self._chunk = writer.last_chunk or self._chunk
         silence = self._loop.time() - self._last
         wait = self._interval - silence
         if wait <= 0:
@@ -78,11 +78,3 @@ class KeepAlive:
             await self._writer.write(COMMENT)
         except ConnectionError:
             self.stop()
-
-
-def _watch(writer: AbstractStreamWriter, keepalive: KeepAlive) -> None:
-    if isinstance(writer, HostWriter):
-        writer.note = keepalive.note
-        return
-    # aiohttp calls this with every chunk of a body; it has no public way to be set after construction.
-    setattr(writer, "_on_chunk_sent", keepalive.sent)  # noqa: B010

@@ -65,6 +65,45 @@ async def test_a_silent_event_stream_is_kept_alive_again_and_again_and_ends_whol
     assert received.replace(COMMENT, b"") == b"data: first\n\ndata: last\n\n"
 
 
+class Burst(InvocationHandler):
+    """Yields many events without waiting, and fails at the end if it is asked to."""
+
+    async def handle(
+        self, request: web.Request, context: InvocationContext
+    ) -> AsyncIterator[ServerSentEvent]:
+        fails = await request.text() == "fail"
+        for number in range(3000):
+            yield ServerSentEvent("x" * (number % 100) + str(number))
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
+        if fails:
+            raise RuntimeError("after the last")
+
+
+BURST = b"".join(b"data: %b%d\n\n" % (b"x" * (number % 100), number) for number in range(3000))
+
+
+async def test_events_yielded_without_waiting_arrive_whole_and_in_order() -> None:
+    async with serving(Burst()) as client:
+        for _ in range(3):
+            async with client.post("/invocations") as response:
+                assert await response.read() == BURST
+
+
+async def test_all_that_was_yielded_before_a_failure_arrives_and_the_stream_is_cut() -> None:
+    async with serving(Burst()) as client, connected(client) as connection:
+        connection.send(post(b"fail"))
+        head, _, chunks = (await connection.rest()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        received = []
+        while chunks:
+            size, _, chunks = chunks.partition(b"\r\n")
+            received.append(chunks[: int(size, 16)])
+            chunks = chunks[int(size, 16) + 2 :]
+        assert b"".join(received) == BURST
+        assert received[-1], "the last chunk says that the stream is whole"
+
+
 async def test_no_other_stream_gets_comments_and_none_does_when_they_are_off() -> None:
     for kind, environment in (("text", EVERY_SECOND), ("events", {"SSE_KEEPALIVE_INTERVAL": "0"})):
         agent = Silent()
