@@ -16,9 +16,10 @@ PACKAGE = ROOT / "agentserver"
 # What each part may import of the project, besides itself.
 ARROWS = {
     "wire": set[str](),
-    "errors": {"wire"},
-    "core": {"wire", "errors"},
-    "invocations": {"wire", "errors", "core"},
+    "_record": set[str](),
+    "errors": {"wire", "_record"},
+    "core": {"wire", "errors", "_record"},
+    "invocations": {"wire", "errors", "core", "_record"},
     "actions": {"wire", "errors", "core", "invocations"},
     "client": {"wire", "errors", "actions"},
     "conformance": {"wire"},

@@ -6,11 +6,11 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from aiohttp import web
 
+from agentserver._record import record
 from agentserver.core._envelope import to_json
 from agentserver.core._exchange import Exchange
 from agentserver.core._routes import Route
@@ -24,7 +24,7 @@ logger = logging.getLogger("agentserver")
 _HEALTHY: Final = b'{"status":"healthy"}'
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class _Check:
     name: str
     check: HealthCheck

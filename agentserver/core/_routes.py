@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 from urllib.parse import unquote
 
 from aiohttp import web
 
+from agentserver._record import record
 from agentserver.core._exchange import Exchange
 
 Endpoint: TypeAlias = Callable[[web.Request, Exchange], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Route:
     """One path and what it answers.
 

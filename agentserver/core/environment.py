@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from agentserver import wire
+from agentserver._record import record
 from agentserver.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS: Final = ("text", "json")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class FoundryEnvironment:
     """The container's environment, validated and immutable; ``FoundryEnvironment.read()`` makes it.
 
@@ -117,7 +117,7 @@ def _export(variables: Mapping[str, str]) -> ExportSettings | None:
     return ExportSettings.read(variables)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class _Variables:
     """Typed access to a mapping of strings; an error names variable, value and what is expected."""
 

@@ -7,13 +7,13 @@ import errno
 import logging
 import socket
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
 from aiohttp import web
 from typing_extensions import Self
 
+from agentserver._record import record
 from agentserver.core._hooks import Hook, run_at_shutdown, run_at_startup
 from agentserver.core._logging import configure_logging
 from agentserver.core._pipeline import Pipeline
@@ -32,7 +32,7 @@ CLEAN_UP_TIME: Final = 5.0
 """Seconds that a start-up hook has for its own cleaning up once it was cancelled."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+@record(frozen=True, kw_only=True, eq=False, repr=False)
 class HostParts:
     """What a builder makes a host of."""
 

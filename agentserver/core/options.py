@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from agentserver._record import record
 from agentserver.errors import ConfigurationError
 
 _SEGMENT: Final = r"[!-~]+/[!-~]+( \([ -'*-~]+\))?"
@@ -28,7 +28,7 @@ _COUNTS = ("max_request_line", "max_header_size", "max_header_count")
 _LIMITS = ("max_connections", "max_invocations", "max_session_invocations")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class AgentHostOptions:
     """The options of a host; ``builder.configure(max_body_size=…)`` replaces single ones.
 

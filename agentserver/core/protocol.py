@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from agentserver._record import record
 from agentserver.core._hooks import Hook
 from agentserver.core._pipeline import Pipeline
 from agentserver.core._routes import Route, RouteTable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentserver.core._admission import Admission
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class HostContext:
     """What a protocol learns of the host it is served by.
 
@@ -41,7 +41,7 @@ class HostContext:
     admission: Admission | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Protocol:
     """A protocol that a host serves; registered with ``builder.register_protocol``.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from agentserver._record import record
 from agentserver.core._signature import signature_of
 from agentserver.errors import HandlerError
 from agentserver.invocations._surface import Surface
 from agentserver.invocations.handler import InvocationHandler
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class HandlerDefinition:
     """A handler class that can serve.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from agentserver._record import record
 from agentserver.wire import (
     ASYNCAPI_JSON_ROUTE,
     ASYNCAPI_YAML_ROUTE,
@@ -14,7 +15,7 @@ from agentserver.wire import (
 )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Surface:
     """One protocol's part, or several joined by ``|``.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from agentserver._record import record
 
 
-@dataclass(frozen=True, init=False)
+@record(frozen=True, init=False)
 class ServerSentEvent:
     """One event of a ``text/event-stream``; a handler yields it.
 

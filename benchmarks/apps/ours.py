@@ -1,4 +1,4 @@
-"""Ours, as the quick start runs it."""
+"""Ours, as the quick start runs it: each agent imports what it needs."""
 
 import os
 import sys
@@ -7,14 +7,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from agentserver import (
-    ActionContext,
-    InvocationActionHandler,
-    InvocationContext,
-    InvocationHandler,
-    InvocationsServer,
-    InvocationWebSocketHandler,
-)
+from agentserver import InvocationContext, InvocationHandler, InvocationsServer
 
 EVENTS = int(os.environ["BENCH_EVENTS"])
 
@@ -24,31 +17,46 @@ class Echo(InvocationHandler):
         return web.Response(body=await request.read())
 
 
-class Events(InvocationHandler):
-    async def handle(self, request: web.Request, context: InvocationContext) -> AsyncIterator[Any]:
-        import json
+def events() -> type[Any]:
+    import json
 
-        from agentserver import ServerSentEvent
+    from agentserver import ServerSentEvent
 
-        await request.read()
-        for number in range(EVENTS):
-            yield ServerSentEvent(json.dumps({"token": number}))
+    class Events(InvocationHandler):
+        async def handle(self, request: web.Request, context: InvocationContext) -> AsyncIterator[Any]:
+            await request.read()
+            for number in range(EVENTS):
+                yield ServerSentEvent(json.dumps({"token": number}))
 
-
-class WebSocketEcho(InvocationWebSocketHandler):
-    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
-        async for message in websocket:
-            if message.type is WSMsgType.TEXT:
-                await websocket.send_str(message.data)
-            elif message.type is WSMsgType.BINARY:
-                await websocket.send_bytes(message.data)
+    return Events
 
 
-class Actions(InvocationActionHandler):
-    async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> Mapping[str, Any]:
-        return payload
+def websocket_echo() -> type[Any]:
+    from agentserver import InvocationWebSocketHandler
+
+    class WebSocketEcho(InvocationWebSocketHandler):
+        async def handle_websocket(
+            self, websocket: web.WebSocketResponse, context: InvocationContext
+        ) -> None:
+            async for message in websocket:
+                if message.type is WSMsgType.TEXT:
+                    await websocket.send_str(message.data)
+                elif message.type is WSMsgType.BINARY:
+                    await websocket.send_bytes(message.data)
+
+    return WebSocketEcho
 
 
-HANDLERS = {"http": Echo, "sse": Events, "ws": WebSocketEcho, "actions": Actions}
+def actions() -> type[Any]:
+    from agentserver import ActionContext, InvocationActionHandler
 
-InvocationsServer.run(HANDLERS[sys.argv[1]])
+    class Actions(InvocationActionHandler):
+        async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> Mapping[str, Any]:
+            return payload
+
+    return Actions
+
+
+HANDLERS = {"http": lambda: Echo, "sse": events, "ws": websocket_echo, "actions": actions}
+
+InvocationsServer.run(HANDLERS[sys.argv[1]]())

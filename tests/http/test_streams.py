@@ -95,7 +95,7 @@ async def test_all_that_was_yielded_before_a_failure_arrives_and_the_stream_is_c
         connection.send(post(b"fail"))
         head, _, chunks = (await connection.rest()).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
-        received = []
+        received: list[bytes] = []
         while chunks:
             size, _, chunks = chunks.partition(b"\r\n")
             received.append(chunks[: int(size, 16)])
