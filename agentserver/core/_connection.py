@@ -322,8 +322,7 @@ class HostConnection(RequestHandler):
         if len(body) <= _JOINED_LIMIT:
             transport.write(head + body)
         else:
-            transport.write(head)
-            transport.write(body)
+            transport.writelines((head, body))
         if self._paused:
             await self._drain_helper()
 

@@ -323,8 +323,7 @@ class Link(asyncio.Protocol):
         if len(payload) < _LARGE:
             self._transport.write(head + payload)
         else:
-            self._transport.write(head)
-            self._transport.write(payload)
+            self._transport.writelines((head, payload))
             if len(payload) > _PLATFORM_LIMIT:
                 self._warn(len(payload))
 
