@@ -89,7 +89,7 @@ class Inflater:
         self._stream = zlib.decompressobj(-15)
         self._streams = 0
 
-    def piece(self, data: bytes | bytearray, limit: int) -> bytearray:
+    def piece(self, data: bytes | bytearray | memoryview, limit: int) -> bytearray:
         """Decompress *data* to at most *limit* bytes, which is at least 1.
 
         Raises:

@@ -29,6 +29,7 @@ _WHOLE: Final = frozenset({_FINAL | TEXT, _FINAL | BINARY})
 # Larger payloads are unmasked in steps: a buffer of this size is used again, a larger one is memory that
 # the system gives and takes each time. A multiple of the mask's 4 bytes.
 _STEP: Final = 1 << 16
+_LARGEST_HEADER: Final = 14  # bytes
 # A named tuple's own constructor costs twice as much.
 _new: Callable[[type[WSMessage], tuple[WSMsgType, bytes | str, str]], WSMessage]
 _new = tuple.__new__  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - it is generic
@@ -65,7 +66,7 @@ class Receiver(Protocol):
 class Inflate(Protocol):
     """Decompresses a message."""
 
-    def piece(self, data: bytes | bytearray, limit: int) -> bytearray:
+    def piece(self, data: bytes | bytearray | memoryview, limit: int) -> bytearray:
         """Decompress *data* to at most *limit* bytes."""
         ...
 
@@ -109,7 +110,7 @@ class FrameReader:
         self._kind = CONTINUATION
         self._compressed = False
         self._size = 0
-        self._gathered: list[bytearray] | None = None
+        self._gathered: list[bytearray | memoryview] | None = None
         self._utf8: codecs.IncrementalDecoder | None = None
 
     def feed(self, data: bytes) -> None:
@@ -152,17 +153,60 @@ class FrameReader:
         """Bytes that are still to come of the payload that is being read."""
         return self._left
 
-    def fill(self, piece: bytearray) -> None:
-        """Take *piece* of the payload that is being read: a multiple of 4 bytes, or all that is left of it.
+    @property
+    def gathers(self) -> bool:
+        """Whether a message has begun and is not whole."""
+        return bool(self._left or self._gathered)
+
+    def adopt(self, piece: bytearray, size: int) -> bool:
+        """Begin with *piece* if it is the beginning of a message in one large frame, and nothing else.
+
+        It is unmasked where it is and must be left alone until nothing is left of the payload.
+
+        Args:
+            piece: What came, at the boundary of a frame.
+            size: How much of it that is.
+
+        Returns:
+            Whether it was; if not, nothing was read.
 
         Raises:
             FrameError: If the client broke the protocol.
         """
+        begun = size - _LARGEST_HEADER
+        if begun <= _STEP or piece[0] not in _WHOLE or piece[1] != _MASKED | 127 or self._kind or self._rest:
+            return False
+        length = int.from_bytes(piece[2:10], "big")
+        if length <= begun:
+            return False
+        mask = bytes(piece[10:14])
+        self._begin(piece[0], length, mask)
+        websocket_mask(mask[2:] + mask[:2], piece)  # so turned, it fits the payload behind 14 bytes of header
+        self._took(memoryview(piece)[_LARGEST_HEADER:size])
+        return True
+
+    def fill(self, piece: bytearray, size: int) -> None:
+        """Take *size* bytes of the payload that is being read, a multiple of 4 or all that is left of it.
+
+        Args:
+            piece: Begins with them. It is unmasked where it is and must be left alone until nothing is left.
+            size: How many they are.
+
+        Raises:
+            FrameError: If the client broke the protocol.
+        """
+        if size <= _STEP:
+            piece = piece[:size]
         websocket_mask(self._mask, piece)
-        self._add(piece)
-        self._left -= len(piece)
+        self._took(piece if size == len(piece) else memoryview(piece)[:size])
         if not self._left and self._final:
             self._finish()
+
+    def _took(self, piece: bytearray | memoryview) -> None:
+        self._add(piece)
+        self._left -= len(piece)
+        turn = len(piece) & 3
+        self._mask = self._mask[turn:] + self._mask[:turn]
 
     def _check(self, first: int, second: int) -> None:
         opcode = first & 0x0F
@@ -190,6 +234,10 @@ class FrameReader:
 
     def _data(self, first: int, length: int, data: bytes, body: int) -> bool:
         """Begin with a payload that is part of a message, that is large, or that has not come whole."""
+        self._begin(first, length, data[body - 4 : body])
+        return self._continue(data, body)[1]
+
+    def _begin(self, first: int, length: int, mask: bytes) -> None:
         if not self._kind:
             self._kind = first & 0x0F
             self._compressed = bool(first & _COMPRESSED)
@@ -197,9 +245,8 @@ class FrameReader:
         if not self._compressed:
             self._count(length)
         self._final = bool(first & _FINAL)
-        self._mask = data[body - 4 : body]
+        self._mask = mask
         self._left = length
-        return self._continue(data, body)[1]
 
     def _continue(self, data: bytes, start: int = 0) -> tuple[int, bool]:
         """Take what *data* has of a payload, from *start* on: where that ends, and whether to go on."""
@@ -214,7 +261,7 @@ class FrameReader:
             return end, True
         return end, self._finish() if self._final else True
 
-    def _add(self, piece: bytearray) -> None:
+    def _add(self, piece: bytearray | memoryview) -> None:
         if self._compressed:
             assert self._inflate is not None
             piece = self._inflate.piece(piece, self._max_size - self._size + 1)
@@ -226,13 +273,15 @@ class FrameReader:
         if self._size > self._max_size:
             raise _too_big(self._max_size)
 
-    def _keep(self, piece: bytearray) -> None:
+    def _keep(self, piece: bytearray | memoryview) -> None:
         if self._utf8 is not None:
             _validate(self._utf8, piece, final=False)
         if self._gathered is None:
             self._gathered = [piece]
-        elif len(self._gathered[-1]) + len(piece) <= _STEP:
-            self._gathered[-1] += piece
+            return
+        last = self._gathered[-1]
+        if isinstance(last, bytearray) and len(last) + len(piece) <= _STEP:
+            last += piece
         else:
             self._gathered.append(piece)
 
@@ -307,7 +356,9 @@ def _message(opcode: int, data: bytes | bytearray) -> WSMessage:
         raise _not_utf8() from None
 
 
-def _validate(decoder: codecs.IncrementalDecoder, data: bytes | bytearray, *, final: bool) -> None:
+def _validate(
+    decoder: codecs.IncrementalDecoder, data: bytes | bytearray | memoryview, *, final: bool
+) -> None:
     try:
         decoder.decode(data, final)
     except UnicodeDecodeError:
