@@ -88,11 +88,27 @@ def is_ours(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__")).startswith("agentserver.")
 
 
-async def count(*, request_logging: bool) -> int:
+def observe(host: AgentHost) -> None:
+    """Have *host* make spans and histograms as it does when it exports, without sending them."""
+    from agentserver.core.telemetry.observer import OwnMakers, make_observer
+    from agentserver.core.telemetry.own_histogram import OwnHistogram
+    from agentserver.core.telemetry.own_span import OwnSpan, OwnSpans
+    from agentserver.core.telemetry.processors import make_processors
+
+    makers = OwnMakers(
+        spans=lambda tracer: OwnSpans(tracer, OwnSpan.encode, make_processors()),
+        histogram=OwnHistogram,
+    )
+    host._pipeline.observer = make_observer(FoundryEnvironment.read({}), {}, spans=True, own=makers)
+
+
+async def count(*, request_logging: bool, observed: bool = False) -> int:
     """The instructions of one POST."""
     builder = AgentHost.create_builder(FoundryEnvironment.read({}))
     builder.configure(request_logging=request_logging).add_invocations(Echo)
     host = builder.build()
+    if observed:
+        observe(host)
     await host.start(listen=False)
     assert host._server is not None
     connection = host._server()
@@ -119,7 +135,9 @@ async def main() -> None:
     logged = await count(request_logging=True)
     assert len(logging.getLogger().handlers) == 1
     modules = sorted(name for name in sys.modules if not name.startswith("_"))
-    print(json.dumps({"quiet": quiet, "logged": logged, "callers": Echo.callers, "modules": modules}))
+    exported = await count(request_logging=True, observed=True)
+    counts = {"quiet": quiet, "logged": logged, "exported": exported}
+    print(json.dumps({**counts, "callers": Echo.callers, "modules": modules}))
 
 
 asyncio.run(main())

@@ -164,7 +164,7 @@ class OwnSpan(trace.Span):
         template: SpanTemplate,
         parent: TraceParent | None,
         ids: Mapping[str, str],
-        take: Callable[[OwnSpan], None],
+        take: Callable[[OwnSpan], object],
     ) -> None:
         self.template = template
         self.parent = parent
@@ -308,7 +308,7 @@ class OwnSpans:
     """
 
     def __init__(
-        self, tracer: Tracer, take: Callable[[OwnSpan], None], processors: GuardedProcessors
+        self, tracer: Tracer, take: Callable[[OwnSpan], object], processors: GuardedProcessors
     ) -> None:
         self._sdk = SdkSpans(tracer)
         self._take = take
