@@ -27,7 +27,8 @@ def test_hexadecimal_ids_have_32_digits_and_are_new() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_hands_out_ids_of_its_own() -> None:
-    assert new_hex() and new_uuid()  # now some are ready
+    assert new_hex()
+    assert new_uuid()  # now some of both are ready
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
