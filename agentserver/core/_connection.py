@@ -322,7 +322,9 @@ class HostConnection(RequestHandler):
         if len(body) <= _JOINED_LIMIT:
             transport.write(head + body)
         else:
-            transport.writelines((head, body))
+            # A head alone is a packet of its own; asyncio's writelines() never paused a sender before 3.13.2.
+            transport.write(head + body[:_JOINED_LIMIT])
+            transport.write(memoryview(body)[_JOINED_LIMIT:])
         if self._paused:
             await self._drain_helper()
 

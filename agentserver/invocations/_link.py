@@ -323,7 +323,9 @@ class Link(asyncio.Protocol):
         if len(payload) < _LARGE:
             self._transport.write(head + payload)
         else:
-            self._transport.writelines((head, payload))
+            # A head alone is a packet of its own; asyncio's writelines() never paused a sender before 3.13.2.
+            self._transport.write(head + payload[:_LARGE])
+            self._transport.write(memoryview(payload)[_LARGE:])
             if len(payload) > _PLATFORM_LIMIT:
                 self._warn(len(payload))
 
