@@ -17,15 +17,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from agentserver.core.identity import __version__
+from agentserver._version import __version__
 
 if TYPE_CHECKING:
+    from agentserver._services.collection import ServiceCollection
+    from agentserver._telemetry.outgoing import client_session
     from agentserver.actions.context import ActionContext
     from agentserver.actions.handler import InvocationActionHandler
-    from agentserver.core.environment import FoundryEnvironment
-    from agentserver.core.options import AgentHostOptions
-    from agentserver.core.services import ServiceCollection
-    from agentserver.core.session import client_session
+    from agentserver.environment import FoundryEnvironment
     from agentserver.errors import (
         BadRequestError,
         InvocationError,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
         InvocationsServerOptions,
         map_invocations_server,
     )
+    from agentserver.options import AgentHostOptions
 
 __all__ = [
     "ActionContext",
@@ -75,10 +75,10 @@ __all__ = [
 _HOMES: Final[dict[str, str]] = {
     "ActionContext": "agentserver.actions.context",
     "InvocationActionHandler": "agentserver.actions.handler",
-    "FoundryEnvironment": "agentserver.core.environment",
-    "AgentHostOptions": "agentserver.core.options",
-    "ServiceCollection": "agentserver.core.services",
-    "client_session": "agentserver.core.session",
+    "FoundryEnvironment": "agentserver.environment",
+    "AgentHostOptions": "agentserver.options",
+    "ServiceCollection": "agentserver._services.collection",
+    "client_session": "agentserver._telemetry.outgoing",
     "BadRequestError": "agentserver.errors",
     "InvocationError": "agentserver.errors",
     "NotFoundError": "agentserver.errors",

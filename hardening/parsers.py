@@ -12,12 +12,12 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["agentserver"]):
+    from agentserver._http.exchange import resolve_request_id
+    from agentserver._http.router import Route, RouteTable
     from agentserver.actions._codec import decode_action, decode_message
     from agentserver.actions.frames import FrameError
     from agentserver.client.events import EventParser
-    from agentserver.core._exchange import resolve_request_id
-    from agentserver.core._routes import Route, RouteTable
-    from agentserver.invocations._identity import first_valid
+    from agentserver.invocations._ids import first_valid
     from agentserver.wire import ID_PATTERN, is_valid_id
 
 TABLE = RouteTable([Route("/a", "a", {}), Route("/a/{id}", "b", {}), Route("/a/{id}/c", "c", {})], "/v1")

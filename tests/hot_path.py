@@ -14,9 +14,9 @@ from typing import Any
 from aiohttp import web
 
 from agentserver import AgentHost, InvocationContext, InvocationHandler
-from agentserver.core._connection import HostConnection
-from agentserver.core._logging import configure_logging
-from agentserver.core.environment import FoundryEnvironment
+from agentserver._http.connection import HostConnection
+from agentserver._telemetry.logging import configure_logging
+from agentserver.environment import FoundryEnvironment
 
 BODY = b"x" * 64
 POST = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 64\r\n\r\n" + BODY
@@ -90,10 +90,10 @@ def is_ours(frame: FrameType) -> bool:
 
 def observe(host: AgentHost) -> None:
     """Have *host* make spans and histograms as it does when it exports, without sending them."""
-    from agentserver.core.telemetry.observer import OwnMakers, make_observer
-    from agentserver.core.telemetry.own_histogram import OwnHistogram
-    from agentserver.core.telemetry.own_span import OwnSpan, OwnSpans
-    from agentserver.core.telemetry.processors import make_processors
+    from agentserver._telemetry.otel_observer import OwnMakers, make_observer
+    from agentserver._telemetry.own_histogram import OwnHistogram
+    from agentserver._telemetry.own_span import OwnSpan, OwnSpans
+    from agentserver._telemetry.processors import make_processors
 
     makers = OwnMakers(
         spans=lambda tracer: OwnSpans(tracer, OwnSpan.encode, make_processors()),

@@ -14,18 +14,25 @@ from tests.servers import ROOT
 PACKAGE = ROOT / "agentserver"
 
 # What each part may import of the project, besides itself.
+LOW = {"wire", "errors", "_record", "_version", "environment", "options"}
 ARROWS = {
     "wire": set[str](),
     "_record": set[str](),
+    "_version": set[str](),
     "errors": {"wire", "_record"},
-    "core": {"wire", "errors", "_record"},
-    "invocations": {"wire", "errors", "core", "_record"},
-    "actions": {"wire", "errors", "core", "invocations"},
-    "client": {"wire", "errors", "actions"},
+    "options": {"errors", "_record"},
+    "environment": {"wire", "errors", "_record", "_telemetry"},
+    "_services": LOW,
+    "_telemetry": LOW | {"_http"},
+    "_http": LOW | {"_telemetry"},
+    "_websocket": LOW | {"_http", "_telemetry", "invocations"},
+    "_hosting": LOW | {"_http", "_services", "_telemetry", "_websocket"},
+    "invocations": LOW | {"_http", "_services", "_telemetry", "_websocket", "_hosting"},
+    "actions": LOW | {"_http", "_telemetry", "_websocket", "_hosting", "invocations"},
+    "client": LOW | {"actions"},
     "conformance": {"wire"},
-    "testing": {"wire", "errors", "core", "invocations", "actions", "client"},
-    "cli": {"wire", "errors", "core", "invocations", "actions", "client", "conformance"},
 }
+ABOVE = {"testing", "cli"}  # they may use everything below
 # Of actions, the client may use what has no server in it.
 FRAMES = tuple(
     f"agentserver.actions.{name}" for name in ("frames", "_codec", "_protocol", "_client_protocol")

@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 from multidict import CIMultiDict
 
-from agentserver.core._exchange import Exchange, current_exchange
-from agentserver.core._logging import BatchingHandler, JsonFormatter, RequestLine, TextFormatter
+from agentserver._http.exchange import Exchange, current_exchange
+from agentserver._telemetry.logging import BatchingHandler, JsonFormatter, RequestLine, TextFormatter
 from tests.servers import running
 
 LINE = RequestLine(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NewType, Optional, P
 
 import pytest
 
-from agentserver.core.services import ServiceCollection
+from agentserver._services.collection import ServiceCollection
 from agentserver.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ class Session:
 
 async def made(services: ServiceCollection, handler: Any) -> Any:
     """Make one handler, as an endpoint does, and close what was made for it."""
-    activator = services.build().activator(handler)
-    if not activator.needs_scope:
-        return activator.create()
-    async with activator.scope() as one:
+    factory = services.build().handler_factory(handler)
+    if not factory.needs_scope:
+        return factory.create()
+    async with factory.scope() as one:
         return one
 
 
@@ -83,7 +83,7 @@ def giving(make: Callable[[], Any]) -> Callable[[], Any]:
 def refusal(services: ServiceCollection, handler: Any) -> str:
     """The sentence with which the start is refused."""
     with pytest.raises(ServiceError) as caught:
-        services.build().activator(handler)
+        services.build().handler_factory(handler)
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert caught.value.__cause__ is None
@@ -109,8 +109,8 @@ async def test_what_is_registered_after_build_does_not_reach_the_provider() -> N
     services = ServiceCollection().add_transient(Database).add_transient(TicketStore)
     provider = services.build()
     services.add_singleton(TicketStore, TicketStore(Database()))
-    activator = provider.activator(SupportHandler)
-    async with activator.scope() as one, activator.scope() as other:
+    factory = provider.handler_factory(SupportHandler)
+    async with factory.scope() as one, factory.scope() as other:
         assert one.store is not other.store
 
 
@@ -288,9 +288,9 @@ async def test_a_factory_may_give_none_and_is_not_asked_again() -> None:
     def no_database() -> None:
         calls.append(1)
 
-    activator = ServiceCollection().add_singleton(Database, no_database).build().activator(TicketStore)
+    factory = ServiceCollection().add_singleton(Database, no_database).build().handler_factory(TicketStore)
     for _ in range(2):
-        async with activator.scope() as store:
+        async with factory.scope() as store:
             assert store.database is None
     assert calls == [1]
 
@@ -312,8 +312,8 @@ async def test_each_lifetime_shares_as_its_name_says(
 ) -> None:
     services = ServiceCollection().add_singleton(Database)
     getattr(services, f"add_{lifetime}")(Session)
-    activator = services.build().activator(Pair)
-    async with activator.scope() as first, activator.scope() as second:
+    factory = services.build().handler_factory(Pair)
+    async with factory.scope() as first, factory.scope() as second:
         assert (first.one is first.other) is same_in_request
         assert (first.one is second.one) is same_across
         assert first is not second
@@ -329,13 +329,13 @@ async def test_two_scopes_open_at_once_are_separate() -> None:
         yield one
         ended.append(one)
 
-    activator = (
-        ServiceCollection().add_singleton(Database).add_scoped(Session, session).build().activator(Pair)
+    factory = (
+        ServiceCollection().add_singleton(Database).add_scoped(Session, session).build().handler_factory(Pair)
     )
     opened: list[object] = []
 
     async def request() -> Session:
-        async with activator.scope() as handler:
+        async with factory.scope() as handler:
             opened.append(handler)
             await until(lambda: len(opened) == 2)
             assert handler.one not in ended
@@ -355,18 +355,18 @@ async def test_a_singleton_with_an_async_factory_is_made_once_under_concurrent_f
         await go.wait()
         return Database()
 
-    activator = (
+    factory = (
         ServiceCollection().add_singleton(Database, connect).add_transient(TicketStore).build()
-    ).activator(SupportHandler)
-    requests = [asyncio.create_task(_database_of(activator)) for _ in range(20)]
+    ).handler_factory(SupportHandler)
+    requests = [asyncio.create_task(_database_of(factory)) for _ in range(20)]
     await until(lambda: bool(calls))
     go.set()
     assert len({id(one) for one in await asyncio.gather(*requests)}) == 1
     assert calls == [1]
 
 
-async def _database_of(activator: Any) -> object:
-    async with activator.scope() as handler:
+async def _database_of(factory: Any) -> object:
+    async with factory.scope() as handler:
         return handler.store.database
 
 
@@ -380,8 +380,8 @@ async def test_a_singleton_outlives_the_cancelled_request_that_asked_first() -> 
         return Database()
 
     services = ServiceCollection().add_singleton(Database, connect).add_transient(TicketStore)
-    activator = services.build().activator(SupportHandler)
-    first, second = (asyncio.create_task(_database_of(activator)) for _ in range(2))
+    factory = services.build().handler_factory(SupportHandler)
+    first, second = (asyncio.create_task(_database_of(factory)) for _ in range(2))
     await until(lambda: bool(calls))
     first.cancel()
     await asyncio.wait([first])
@@ -401,19 +401,19 @@ async def test_a_singleton_whose_making_failed_is_tried_again_by_the_next_reques
         return Database()
 
     services = ServiceCollection().add_singleton(Database, connect).add_transient(TicketStore)
-    activator = services.build().activator(SupportHandler)
+    factory = services.build().handler_factory(SupportHandler)
     with pytest.raises(ConnectionRefusedError, match="not yet"):
-        await _database_of(activator)
-    assert isinstance(await _database_of(activator), Database)
+        await _database_of(factory)
+    assert isinstance(await _database_of(factory), Database)
 
 
 async def test_a_singleton_does_not_take_the_context_of_the_request_that_asks_first() -> None:
     request_id = contextvars.ContextVar("request_id", default="none")
     seen: list[str] = []
     services = ServiceCollection().add_singleton(Database, lambda: seen.append(request_id.get()))
-    activator = services.build().activator(TicketStore)
+    factory = services.build().handler_factory(TicketStore)
     request_id.set("request-1")
-    async with activator.scope():
+    async with factory.scope():
         assert seen == ["none"]
 
 
@@ -426,7 +426,7 @@ async def test_a_singleton_is_entered_and_left_in_one_task() -> None:
         tasks.append(asyncio.current_task())
 
     provider = ServiceCollection().add_singleton(Database, connect).build()
-    async with provider.activator(TicketStore).scope():
+    async with provider.handler_factory(TicketStore).scope():
         pass
     await provider.aclose()
     assert len(tasks) == 2
@@ -523,8 +523,8 @@ def all_kinds(journal: Journal, lifetime: str) -> ServiceCollection:
 @pytest.mark.parametrize("lifetime", ["scoped", "transient"])
 async def test_what_was_made_for_a_request_is_closed_in_reverse_when_it_ends(lifetime: str) -> None:
     journal = Journal()
-    activator = all_kinds(journal, lifetime).build().activator(ClosingHandler)
-    async with activator.scope():
+    factory = all_kinds(journal, lifetime).build().handler_factory(ClosingHandler)
+    async with factory.scope():
         assert journal == OPENED
     assert journal == [*OPENED, "handler close", *CLOSED]
 
@@ -532,9 +532,9 @@ async def test_what_was_made_for_a_request_is_closed_in_reverse_when_it_ends(lif
 async def test_singletons_are_closed_in_reverse_at_shutdown_and_only_once() -> None:
     journal = Journal()
     provider = all_kinds(journal, "singleton").build()
-    activator = provider.activator(ClosingHandler)
+    factory = provider.handler_factory(ClosingHandler)
     for _ in range(2):
-        async with activator.scope():
+        async with factory.scope():
             pass
     assert journal == [*OPENED, "handler close", "handler close"]
     del journal[:]
@@ -546,7 +546,7 @@ async def test_singletons_are_closed_in_reverse_at_shutdown_and_only_once() -> N
 async def test_closing_a_provider_of_which_nothing_was_used_makes_nothing() -> None:
     journal = Journal()
     provider = all_kinds(journal, "singleton").build()
-    provider.activator(ClosingHandler)
+    provider.handler_factory(ClosingHandler)
     await provider.aclose()
     assert journal == []
 
@@ -555,7 +555,7 @@ async def test_a_transient_made_for_a_singleton_is_closed_with_it() -> None:
     journal = Journal()
     services = ServiceCollection().add_singleton(Journal, journal).add_transient(Entered)
     provider = services.add_singleton(EnteredSync).build()
-    async with provider.activator(_keeps_sync).scope():
+    async with provider.handler_factory(_keeps_sync).scope():
         pass
     assert journal == ["enter async", "enter sync"]
     await provider.aclose()
@@ -580,7 +580,7 @@ async def test_shutdown_ends_a_singleton_that_is_still_being_made() -> None:
     services.add_singleton(Database, connect)
     services.add_singleton(EnteredDatabase)
     provider = services.build()
-    request = asyncio.create_task(_database_of(provider.activator(_holds)))
+    request = asyncio.create_task(_database_of(provider.handler_factory(_holds)))
     await until(lambda: bool(journal))
     await provider.aclose()
     await asyncio.wait([request])
@@ -598,10 +598,10 @@ def _holds(database: EnteredDatabase) -> EnteredDatabase:
 
 async def test_an_exception_in_the_request_still_closes_its_services_and_comes_out_unchanged() -> None:
     journal = Journal()
-    activator = all_kinds(journal, "scoped").build().activator(ClosingHandler)
+    factory = all_kinds(journal, "scoped").build().handler_factory(ClosingHandler)
     error = LookupError("of the handler")
     with pytest.raises(LookupError) as caught:
-        async with activator.scope():
+        async with factory.scope():
             raise error
     assert caught.value is error
     # a generator without try or with ends where it is, as in contextlib
@@ -627,17 +627,17 @@ async def test_generators_and_context_managers_see_the_exception_but_cannot_swal
     services = ServiceCollection().add_scoped(Session, session).add_scoped(Database, giving(Swallows))
     error = LookupError("of the handler")
     with pytest.raises(LookupError):
-        async with services.build().activator(Pair).scope():
+        async with services.build().handler_factory(Pair).scope():
             raise error
     assert seen == [error, error]
 
 
 async def test_a_cancelled_request_closes_its_services() -> None:
     journal = Journal()
-    activator = all_kinds(journal, "scoped").build().activator(ClosingHandler)
+    factory = all_kinds(journal, "scoped").build().handler_factory(ClosingHandler)
 
     async def request() -> None:
-        async with activator.scope():
+        async with factory.scope():
             await asyncio.Event().wait()
 
     task = asyncio.create_task(request())
@@ -661,10 +661,10 @@ async def test_a_cancellation_that_arrives_while_closing_still_closes_the_rest_a
         return Slow()
 
     services = ServiceCollection().add_singleton(Journal, journal).add_scoped(Entered)
-    activator = services.add_scoped(Session, slow).build().activator(_session_of)
+    factory = services.add_scoped(Session, slow).build().handler_factory(_session_of)
 
     async def request() -> None:
-        async with activator.scope():
+        async with factory.scope():
             pass
 
     task = asyncio.create_task(request())
@@ -689,9 +689,9 @@ async def test_an_error_while_closing_is_logged_and_the_rest_is_closed_and_the_r
         raise OSError("the disk is full")
 
     services = ServiceCollection().add_singleton(Journal, journal).add_scoped(Entered)
-    activator = services.add_scoped(Session, session).build().activator(_session_of)
+    factory = services.add_scoped(Session, session).build().handler_factory(_session_of)
     with caplog.at_level(logging.ERROR):
-        async with activator.scope() as handler:
+        async with factory.scope() as handler:
             assert isinstance(handler, Session)
     assert journal == ["enter async", "leave async"]
     assert [record.getMessage() for record in caplog.records] == ["Closing Session failed"]
@@ -707,7 +707,7 @@ async def test_an_error_while_closing_does_not_replace_the_exception_of_the_requ
 
     services = ServiceCollection().add_scoped(Session, giving(Breaks))
     with pytest.raises(LookupError, match="of the handler"):
-        async with services.build().activator(_session_of).scope():
+        async with services.build().handler_factory(_session_of).scope():
             raise LookupError("of the handler")
     assert "the disk is full" in caplog.text
     assert "of the handler" not in [record.getMessage() for record in caplog.records]
@@ -724,7 +724,7 @@ async def test_an_error_while_a_singleton_closes_is_logged_and_the_others_are_cl
 
     services = ServiceCollection().add_singleton(Journal, journal).add_singleton(Entered)
     provider = services.add_singleton(Session, breaks).build()
-    async with provider.activator(_session_of).scope():
+    async with provider.handler_factory(_session_of).scope():
         pass
     await provider.aclose()
     assert journal == ["enter async", "leave async"]
@@ -740,7 +740,7 @@ async def test_a_factory_that_fails_closes_what_was_made_before_it() -> None:
 
     services = ServiceCollection().add_singleton(Journal, journal).add_scoped(Entered)
     with pytest.raises(ConnectionRefusedError, match="nobody listens"):
-        async with services.add_scoped(Session, fails).build().activator(_session_of).scope():
+        async with services.add_scoped(Session, fails).build().handler_factory(_session_of).scope():
             pytest.fail("there is no handler")
     assert journal == ["enter async", "leave async"]
 
@@ -752,9 +752,9 @@ async def test_a_singleton_whose_factory_fails_closes_what_was_made_for_it() -> 
         raise ConnectionRefusedError("nobody listens")
 
     services = ServiceCollection().add_singleton(Journal, journal).add_transient(Entered)
-    activator = services.add_singleton(Session, fails).build().activator(_session_of)
+    factory = services.add_singleton(Session, fails).build().handler_factory(_session_of)
     with pytest.raises(ConnectionRefusedError, match="nobody listens"):
-        async with activator.scope():
+        async with factory.scope():
             pytest.fail("there is no handler")
     await until(lambda: len(journal) == 2)
     assert journal == ["enter async", "leave async"]
@@ -763,8 +763,8 @@ async def test_a_singleton_whose_factory_fails_closes_what_was_made_for_it() -> 
 async def test_an_object_that_was_registered_ready_made_is_never_closed() -> None:
     journal = Journal()
     provider = ServiceCollection().add_singleton(Entered, Entered(journal)).build()
-    activator = provider.activator(_hands_on)
-    async with activator.scope():
+    factory = provider.handler_factory(_hands_on)
+    async with factory.scope():
         pass
     await provider.aclose()
     assert journal == []
@@ -778,7 +778,7 @@ async def test_a_service_that_is_handed_on_under_another_type_is_entered_and_lef
     journal = Journal()
     services = ServiceCollection().add_singleton(Journal, journal).add_scoped(Entered)
     services.add_scoped(Session, _hands_on)
-    async with services.build().activator(_session_of).scope() as handler:
+    async with services.build().handler_factory(_session_of).scope() as handler:
         assert isinstance(handler, Entered)
     assert journal == ["enter async", "leave async"]
 
@@ -804,7 +804,11 @@ async def test_a_closing_that_passes_the_exception_of_the_request_on_is_no_error
 
     with pytest.raises(LookupError, match="of the handler"):
         async with (
-            ServiceCollection().add_scoped(Session, giving(PassesOn)).build().activator(_session_of).scope()
+            ServiceCollection()
+            .add_scoped(Session, giving(PassesOn))
+            .build()
+            .handler_factory(_session_of)
+            .scope()
         ):
             raise LookupError("of the handler")
     assert not caplog.records
@@ -841,27 +845,27 @@ async def test_a_close_that_needs_arguments_is_not_ours_to_call(caplog: pytest.L
 
 
 def test_a_handler_class_that_asks_for_nothing_is_its_own_factory() -> None:
-    activator = ServiceCollection().add_singleton(Database).build().activator(PlainHandler)
-    assert activator.needs_scope is False
-    assert activator.create is PlainHandler
+    factory = ServiceCollection().add_singleton(Database).build().handler_factory(PlainHandler)
+    assert factory.needs_scope is False
+    assert factory.create is PlainHandler
 
 
 def test_a_handler_that_asks_for_ready_objects_only_needs_no_scope() -> None:
     store = TicketStore(Database())
-    activator = ServiceCollection().add_singleton(TicketStore, store).build().activator(SupportHandler)
-    assert activator.needs_scope is False
-    assert activator.create() is not activator.create()
-    assert activator.create().store is store
+    factory = ServiceCollection().add_singleton(TicketStore, store).build().handler_factory(SupportHandler)
+    assert factory.needs_scope is False
+    assert factory.create() is not factory.create()
+    assert factory.create().store is store
 
 
 async def test_a_ready_handler_is_shared_and_never_closed() -> None:
     journal = Journal()
     handler = ClosingHandler(journal, AsyncGenerated())
     provider = ServiceCollection().build()
-    activator = provider.activator(handler)
-    assert activator.needs_scope is False
-    assert activator.create() is handler
-    async with activator.scope() as same:
+    factory = provider.handler_factory(handler)
+    assert factory.needs_scope is False
+    assert factory.create() is handler
+    async with factory.scope() as same:
         assert same is handler
     await provider.aclose()
     assert journal == []
@@ -869,9 +873,9 @@ async def test_a_ready_handler_is_shared_and_never_closed() -> None:
 
 async def test_a_handler_registered_as_singleton_is_made_once() -> None:
     provider = ServiceCollection().add_singleton(PlainHandler).build()
-    activator = provider.activator(PlainHandler)
-    assert activator.needs_scope
-    async with activator.scope() as one, activator.scope() as other:
+    factory = provider.handler_factory(PlainHandler)
+    assert factory.needs_scope
+    async with factory.scope() as one, factory.scope() as other:
         assert one is other
     await provider.aclose()
 
@@ -883,9 +887,9 @@ async def test_a_handler_that_asks_for_nothing_but_has_something_to_close_is_clo
         async def aclose(self) -> None:
             closed.append(self)
 
-    activator = ServiceCollection().build().activator(Handler)
-    assert activator.needs_scope
-    async with activator.scope() as handler:
+    factory = ServiceCollection().build().handler_factory(Handler)
+    assert factory.needs_scope
+    async with factory.scope() as handler:
         assert closed == []
     assert closed == [handler]
 
@@ -913,27 +917,27 @@ def hides_its_result(store: TicketStore) -> Decimal:
 )
 def test_the_class_of_a_handler_is_told_without_making_one(handler: Any, expected: object) -> None:
     services = ServiceCollection().add_scoped(Database).add_scoped(TicketStore)
-    assert services.build().activator(handler).handler_type is expected
+    assert services.build().handler_factory(handler).handler_type is expected
 
 
 def test_the_class_of_a_registered_handler_is_told() -> None:
     services = ServiceCollection().add_scoped(PlainHandler, lambda: PlainHandler())  # noqa: PLW0108  # a lambda is the case under test
-    assert services.build().activator(PlainHandler).handler_type is PlainHandler
+    assert services.build().handler_factory(PlainHandler).handler_type is PlainHandler
 
 
 def test_create_refuses_when_a_scope_is_needed() -> None:
-    activator = ServiceCollection().add_scoped(Session).build().activator(_session_of)
-    assert activator.needs_scope
+    factory = ServiceCollection().add_scoped(Session).build().handler_factory(_session_of)
+    assert factory.needs_scope
     with pytest.raises(RuntimeError, match="_session_of needs a scope"):
-        activator.create()
+        factory.create()
 
 
 def test_services_load_nothing_but_the_standard_library() -> None:
     program = (
         "import sys, agentserver.errors; before = set(sys.modules)\n"
-        "from agentserver.core.services import ServiceCollection\n"
+        "from agentserver._services.collection import ServiceCollection\n"
         "class Handler: pass\n"
-        "assert ServiceCollection().build().activator(Handler).create is Handler\n"
+        "assert ServiceCollection().build().handler_factory(Handler).create is Handler\n"
         "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)"
     )
     done = subprocess.run(
@@ -1092,11 +1096,11 @@ def makes_with_hidden_result(clock: Clock) -> Decimal:
 
 
 def test_an_annotation_that_nobody_needs_may_stay_unresolved() -> None:
-    ServiceCollection().add_singleton(Clock).build().activator(makes_with_hidden_result)
+    ServiceCollection().add_singleton(Clock).build().handler_factory(makes_with_hidden_result)
 
 
 def test_a_provider_goes_on_after_a_refusal() -> None:
-    provider = ServiceCollection().build().activator
+    provider = ServiceCollection().build().handler_factory
     with pytest.raises(ServiceError):
         provider(SupportHandler)
     with pytest.raises(ServiceError, match=r"^TicketStore -> Database: nobody"):

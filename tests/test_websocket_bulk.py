@@ -13,9 +13,9 @@ from aiohttp._websocket.helpers import websocket_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentserver.invocations._bulk import BULK, Bulk, _pieces
-from agentserver.invocations._deflate import Inflater
-from agentserver.invocations._frames import FrameError, FrameReader
+from agentserver._websocket.deflate import Inflater
+from agentserver._websocket.frames import FrameError, FrameReader
+from agentserver._websocket.large_messages import BULK, Bulk, _pieces
 from tests.test_websocket_wire import MIB, close, hosting, on_both_loops
 
 LIMIT = 4 * MIB

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from agentserver._websocket.deflate import Deflate, Deflater, Inflater, negotiate
+from agentserver._websocket.frames import FrameError, FrameReader, close_payload, header, read_close
+from agentserver._websocket.handshake import accept
 from agentserver.errors import InvocationError
-from agentserver.invocations._deflate import Deflate, Deflater, Inflater, negotiate
-from agentserver.invocations._frames import FrameError, FrameReader, close_payload, header, read_close
-from agentserver.invocations._handshake import accept
 
 MASK = bytes(range(4))
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeGuard
 
 from aiohttp import WSMessage, WSMsgType
 
+from agentserver._websocket.response import WebSocket
 from agentserver.actions._codec import encode_message
 from agentserver.actions._observation import Observation
 from agentserver.actions._protocol import (
@@ -27,7 +28,6 @@ from agentserver.actions.context import ActionContext
 from agentserver.actions.frames import CancelInvocation, GetInvocation, Ping
 from agentserver.errors import Failure
 from agentserver.invocations.context import InvocationContext
-from agentserver.invocations.websocket import WebSocket
 
 __all__ = ["ActionConnection", "Actions"]
 

@@ -8,8 +8,8 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from agentserver.core._exchange import Exchange, current_exchange
-from agentserver.core._observer import ActionScope
+from agentserver._http.exchange import Exchange, current_exchange
+from agentserver._telemetry.observer import ActionScope
 from agentserver.errors import Failure, classify
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorCode

@@ -10,19 +10,19 @@ from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
+from agentserver._websocket.response import WebSocket
 from agentserver.actions._connection import ActionConnection
 from agentserver.actions.context import ActionContext
 from agentserver.errors import HandlerError, NotFoundError
-from agentserver.invocations._surface import HTTP, WEBSOCKET, Surface
+from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.handler import InvocationWebSocketHandler
-from agentserver.invocations.websocket import WebSocket
 from agentserver.wire import ACTIONS_OPENAPI_ROUTE, ACTIONS_ROUTE
 
 __all__ = ["InvocationActionHandler"]
 
 
-_ACTIONS: Final = Surface(
+_ACTIONS: Final = HandlerInterface(
     {
         "invoke": ("payload", "context"),
         "get_invocation": ("context",),
@@ -65,7 +65,7 @@ class InvocationActionHandler(InvocationWebSocketHandler):
     max_concurrent_invocations: int = 64
     ping_interval: float = 30.0
 
-    _surface: ClassVar[Surface] = HTTP | WEBSOCKET | _ACTIONS
+    _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET | _ACTIONS
 
     @classmethod
     def _check(cls) -> None:

@@ -18,7 +18,7 @@ from agentserver.cli.console import styled
 from agentserver.cli.outcome import Exit, exit_of
 from agentserver.cli.run import prepare, serve
 from agentserver.cli.target import TargetError
-from agentserver.core.environment import FoundryEnvironment
+from agentserver.environment import FoundryEnvironment
 from agentserver.errors import AgentServerError
 from agentserver.wire import LOG_FORMAT_VARIABLE
 

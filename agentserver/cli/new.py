@@ -12,9 +12,9 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
+from agentserver._version import __version__
 from agentserver.cli.console import note, print_json
 from agentserver.cli.outcome import CommandError, Exit
-from agentserver.core.identity import __version__
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL, PROTOCOL_VERSION
 
 __all__ = ["KINDS", "Kind", "new"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeAlias
 
-from agentserver.core.identity import __version__
+from agentserver._version import __version__
 
 __all__ = ["build", "command_of"]
 

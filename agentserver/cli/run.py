@@ -43,7 +43,7 @@ def serve(target: str) -> None:
 
 def prepare(arguments: argparse.Namespace) -> None:
     """Let options go before their variables and before the code, which is imported after this."""
-    from agentserver.core.builder import HostBuilder
+    from agentserver._hosting.builder import HostBuilder
 
     for name, value in (
         (LOG_LEVEL_VARIABLE, arguments.log_level),

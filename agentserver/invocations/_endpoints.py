@@ -8,14 +8,14 @@ from typing import Any, Final
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy, MultiMapping
 
-from agentserver.core._exchange import Exchange
-from agentserver.core._routes import Endpoint, Route
-from agentserver.core.ids import new_uuid
-from agentserver.core.protocol import HostContext
-from agentserver.invocations._activation import Activator
-from agentserver.invocations._definition import HandlerDefinition
-from agentserver.invocations._identity import first_valid
-from agentserver.invocations._results import stream, to_response
+from agentserver._hosting.protocol import HostContext
+from agentserver._http.exchange import Exchange
+from agentserver._http.ids import new_uuid
+from agentserver._http.router import Endpoint, Route
+from agentserver.invocations._handler_definition import HandlerDefinition
+from agentserver.invocations._handler_factory import HandlerFactory
+from agentserver.invocations._ids import first_valid
+from agentserver.invocations._responses import stream, to_response
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import (
     CANCEL_ROUTE,
@@ -35,19 +35,19 @@ class Endpoints:
 
     Args:
         definition: What the handler offers.
-        activator: Makes the handler object of a request.
+        factory: Makes the handler object of a request.
         host: The host that is served.
     """
 
-    def __init__(self, definition: HandlerDefinition, activator: Activator, host: HostContext) -> None:
-        self._activator = activator
+    def __init__(self, definition: HandlerDefinition, factory: HandlerFactory, host: HostContext) -> None:
+        self._factory = factory
         self._streaming = definition.streaming
-        self._documents = definition.surface.documents
+        self._documents = definition.interface.documents
         session_id = host.environment.session_id
         self._session_id = session_id if is_valid_id(session_id) else ""
         self._shutting_down = host.lifetime.shutting_down
-        self._admission = host.admission
-        self._direct = not (activator.needs_scope or "handle" in definition.streaming or host.admission)
+        self._limiter = host.limiter
+        self._direct = not (factory.needs_scope or "handle" in definition.streaming or host.limiter)
 
     def routes(self) -> list[Route]:
         """The protocol's routes over HTTP; the documents stand before the path of an id."""
@@ -67,12 +67,12 @@ class Endpoints:
         context = self._new_invocation(request, exchange)
         if self._direct:
             # The way of most requests, without a detour.
-            handler: Any = self._activator.create()
+            handler: Any = self._factory.create()
             result = await handler.handle(request, context)
             return result if isinstance(result, web.Response) else await to_response(request, result)
-        if self._admission is None:
+        if self._limiter is None:
             return await self._call(request, "handle", lambda handler: handler.handle(request, context))
-        async with self._admission.place(context.session_id):
+        async with self._limiter.slot(context.session_id):
             return await self._call(request, "handle", lambda handler: handler.handle(request, context))
 
     def _by_id(self, operation: str) -> Endpoint:
@@ -137,9 +137,9 @@ class Endpoints:
         text_type: str | None = None,
     ) -> web.StreamResponse:
         streams = operation in self._streaming
-        if not self._activator.needs_scope:
-            return await _respond(request, invoke(self._activator.create()), text_type, streams=streams)
-        async with self._activator.scope() as handler:
+        if not self._factory.needs_scope:
+            return await _respond(request, invoke(self._factory.create()), text_type, streams=streams)
+        async with self._factory.scope() as handler:
             response = await _respond(request, invoke(handler), text_type, streams=streams)
             # Services of the request must live until its last byte has gone out.
             await response.prepare(request)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing_extensions import Self
 
-from agentserver.core._process import install_one_line_errors
-from agentserver.core._routes import Route
-from agentserver.core.builder import HostBuilder
-from agentserver.core.environment import FoundryEnvironment
-from agentserver.core.host import Host
-from agentserver.core.identity import segment
-from agentserver.core.protocol import HostContext, Protocol
-from agentserver.invocations._activation import HandlerSource, activator, definition
-from agentserver.invocations._definition import HandlerDefinition
+from agentserver._hosting.builder import HostBuilder
+from agentserver._hosting.host import Host
+from agentserver._hosting.process import install_one_line_errors
+from agentserver._hosting.protocol import HostContext, ProtocolRegistration
+from agentserver._http.router import Route
+from agentserver._http.server_header import server_header_segment
+from agentserver.environment import FoundryEnvironment
 from agentserver.invocations._endpoints import Endpoints
+from agentserver.invocations._handler_definition import HandlerDefinition
+from agentserver.invocations._handler_factory import HandlerSource, definition, handler_factory
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
 
@@ -39,9 +39,11 @@ class AgentHostBuilder(HostBuilder):
         def routes(host: HostContext) -> list[Route]:
             return routes_of(handler, offered, host, options)
 
-        also = (INVOCATIONS_WS_PROTOCOL,) if offered.surface.websockets else ()
+        also = (INVOCATIONS_WS_PROTOCOL,) if offered.interface.websockets else ()
         return self.register_protocol(
-            Protocol(INVOCATIONS_PROTOCOL, segment("agentserver-invocations"), routes, also=also)
+            ProtocolRegistration(
+                INVOCATIONS_PROTOCOL, server_header_segment("agentserver-invocations"), routes, also=also
+            )
         )
 
     def build(self) -> AgentHost:
@@ -82,11 +84,13 @@ def routes_of(
     Raises:
         ServiceError: If its constructor asks for what nobody registered.
     """
-    made = activator(handler, offered, host.provider)
+    made = handler_factory(handler, offered, host.provider)
     routes = Endpoints(offered, made, host).routes()
-    if offered.surface.websockets:
-        from agentserver.invocations._websocket import WebSocketEndpoint  # HTTP alone does not pay for it
+    if offered.interface.websockets:
+        from agentserver.invocations._websocket_endpoint import (
+            WebSocketEndpoint,  # HTTP alone does not pay for it
+        )
 
         endpoint = WebSocketEndpoint(made, host, options or InvocationsServerOptions())
-        routes += endpoint.routes(offered.surface.websockets)
+        routes += endpoint.routes(offered.interface.websockets)
     return routes

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 from aiohttp import web
 
 from agentserver.errors import NotFoundError
-from agentserver.invocations._surface import HTTP, WEBSOCKET, Surface
+from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorSource
 
@@ -41,7 +41,7 @@ class InvocationHandler(ABC):
     (``asyncio.CancelledError``), as the end of the server's shutdown time-out does.
     """
 
-    _surface: ClassVar[Surface] = HTTP
+    _interface: ClassVar[HandlerInterface] = HTTP
 
     @classmethod
     def _check(cls) -> None:
@@ -81,7 +81,7 @@ class InvocationHandler(ABC):
 class InvocationWebSocketHandler(InvocationHandler):
     """Serves ``invocations_ws`` as well; `handle` answers 404 until it is overridden."""
 
-    _surface: ClassVar[Surface] = HTTP | WEBSOCKET
+    _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET
 
     def handle(self, request: web.Request, context: InvocationContext) -> Operation:
         """Answer ``POST /invocations``; 404 unless overridden."""

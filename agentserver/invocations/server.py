@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from agentserver.core._health import HealthChecks, readiness_route
-from agentserver.core._logging import configure_logging
-from agentserver.core._pipeline import Pipeline
-from agentserver.core._process import exit_with
-from agentserver.core._routes import RouteTable
-from agentserver.core._telemetry import Telemetry, TracingOptions
-from agentserver.core.environment import FoundryEnvironment
-from agentserver.core.identity import segment
-from agentserver.core.lifetime import Lifetime
-from agentserver.core.options import AgentHostOptions
-from agentserver.core.protocol import HostContext, admission_for, make_pipeline, mount
-from agentserver.core.services import ServiceCollection
+from agentserver._hosting.health import HealthChecks, readiness_route
+from agentserver._hosting.process import exit_with
+from agentserver._hosting.protocol import HostContext, limiter_for, make_pipeline, mount
+from agentserver._http.lifetime import Lifetime
+from agentserver._http.pipeline import Pipeline
+from agentserver._http.router import RouteTable
+from agentserver._http.server_header import server_header_segment
+from agentserver._services.collection import ServiceCollection
+from agentserver._telemetry.logging import configure_logging
+from agentserver._telemetry.setup import Telemetry, TracingOptions
+from agentserver.environment import FoundryEnvironment
 from agentserver.errors import StartupError
-from agentserver.invocations._activation import HandlerSource, definition
+from agentserver.invocations._handler_factory import HandlerSource, definition
 from agentserver.invocations.builder import AgentHost, AgentHostBuilder, routes_of
 from agentserver.invocations.options import InvocationsServerOptions
+from agentserver.options import AgentHostOptions
 
 __all__ = ["InvocationsServer", "InvocationsServerOptions", "map_invocations_server"]
 
@@ -96,7 +96,7 @@ def map_invocations_server(
         options,
         Lifetime(),
         provider,
-        admission_for(options),
+        limiter_for(options),
     )
     offered = definition(handler)
     routes = RouteTable(routes_of(handler, offered, host, invocations), prefix).routes
@@ -105,7 +105,7 @@ def map_invocations_server(
         if configure_health is not None:
             configure_health(health)
         routes.append(readiness_route(health, host))
-    pipeline = make_pipeline(host, RouteTable(routes), [segment("agentserver-invocations")])
+    pipeline = make_pipeline(host, RouteTable(routes), [server_header_segment("agentserver-invocations")])
     _serve(app, pipeline)
     _wind_down(app, host)
     _observe(app, host, pipeline)

@@ -12,8 +12,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
 from agentserver.client import InvocationsClient, Timeouts
-from agentserver.core.environment import FoundryEnvironment
-from agentserver.invocations._activation import HandlerSource
+from agentserver.environment import FoundryEnvironment
+from agentserver.invocations._handler_factory import HandlerSource
 from agentserver.invocations.builder import AgentHost, AgentHostBuilder
 from agentserver.testing.conditions import DEADLINE_SECONDS
 from agentserver.testing.conversation import Conversation

@@ -15,8 +15,8 @@ from yarl import URL
 from agentserver.actions.context import ActionContext
 from agentserver.client.bodies import encode
 from agentserver.client.headers import prefixed
-from agentserver.core.options import AgentHostOptions
 from agentserver.invocations.context import InvocationContext
+from agentserver.options import AgentHostOptions
 from agentserver.wire import (
     CALL_ID_HEADER,
     CHAT_ISOLATION_KEY_HEADER,

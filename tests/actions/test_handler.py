@@ -22,9 +22,9 @@ from agentserver import (
     InvocationWebSocketHandler,
     map_invocations_server,
 )
-from agentserver.core._logging import correlation
+from agentserver._telemetry.logging import correlation
 from agentserver.errors import HandlerError
-from agentserver.invocations._definition import define
+from agentserver.invocations._handler_definition import define
 from agentserver.testing import on_socket
 from agentserver.wire import is_valid_id
 from tests.actions.conversation import Conversation, Frame, conversing, talking_to

@@ -8,10 +8,10 @@ from contextlib import suppress
 import pytest
 
 from agentserver import ActionContext, InvocationError
+from agentserver._http.exchange import Exchange, current_exchange
+from agentserver._telemetry.logging import correlation
+from agentserver._telemetry.observer import Traffic
 from agentserver.actions._observation import Observation
-from agentserver.core._exchange import Exchange, current_exchange
-from agentserver.core._logging import correlation
-from agentserver.core._observer import Traffic
 
 CONTEXT = ActionContext(invocation_id="i", session_id="s")
 IDS = {"invocation_id": "i", "session_id": "s"}

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from agentserver import AgentHost, FoundryEnvironment, InvocationContext, InvocationHandler
-from agentserver.core._watchdog import culprit_of
+from agentserver._hosting.watchdog import culprit_of
 from tests.servers import running
 
 BLOCKING = ("-m", "tests.agents")

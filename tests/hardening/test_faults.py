@@ -19,8 +19,8 @@ from agentserver import (
     InvocationContext,
     InvocationHandler,
 )
-from agentserver.core._connection import HostConnection
-from agentserver.core._patience import Patience
+from agentserver._http.connection import HostConnection
+from agentserver._http.deadlines import ClientDeadlines
 from tests.hardening.wire_double import WireDouble, responses
 
 FAULTS: list[type[BaseException]] = [
@@ -85,7 +85,7 @@ class Connection(RuleBasedStateMachine):
         self.handler = Gated()
         builder = AgentHost.create_builder(FoundryEnvironment()).add_invocations(self.handler)
         self.host = builder.build()
-        self.patience = Patience(builder.options)
+        self.patience = ClientDeadlines(builder.options)
         self.wire = WireDouble()
         self.requests: list[bytes] = []
         self.unsent = b""
@@ -169,7 +169,7 @@ class Connection(RuleBasedStateMachine):
         """Time passes, and the sweep looks at the connection twice."""
         self.wire.unsent = unsent
         for factor in (0.5, 1.0):
-            self.patience.look_at(self.connection, self.loop.time() + seconds * factor)
+            self.patience.enforce(self.connection, self.loop.time() + seconds * factor)
             self.turn()
         self.wire.unsent = 0
 

@@ -19,7 +19,7 @@ from agentserver import (
     InvocationHandler,
     InvocationWebSocketHandler,
 )
-from agentserver.core._patience import Patience
+from agentserver._http.deadlines import ClientDeadlines
 from agentserver.errors import ConfigurationError
 from tests.hardening.wire_double import WireDouble
 from tests.http.raw import ask, connected, get, port_of, post
@@ -179,14 +179,14 @@ async def test_a_closing_connection_whose_rest_nobody_reads_is_freed() -> None:
     host = builder.build()
     await host.start(listen=False)
     assert host._server is not None
-    connection, wire, patience = host._server(), WireDouble(), Patience(builder.options)
+    connection, wire, patience = host._server(), WireDouble(), ClientDeadlines(builder.options)
     connection.connection_made(wire)
     connection.force_close()
     wire.unsent = 100
     now = asyncio.get_running_loop().time()
     for seconds in (0, 59, 61):
         assert not wire.aborted
-        patience.look_at(connection, now + seconds)
+        patience.enforce(connection, now + seconds)
     assert wire.aborted
     connection.connection_lost(None)
     await host.stop()

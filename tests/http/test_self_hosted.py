@@ -20,7 +20,7 @@ from agentserver import (
     ServiceCollection,
     map_invocations_server,
 )
-from agentserver.core._health import HealthChecks
+from agentserver._hosting.health import HealthChecks
 from agentserver.errors import ConfigurationError, HandlerError, ServiceError
 from tests.http.raw import ask, connected, get, post
 from tests.servers import serving

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from agentserver.core.telemetry.attributes import AgentAttributes
+from agentserver._telemetry.attributes import AgentAttributes
 from tests.documents import blocks
 from tests.servers import ROOT, free_port, running
 from tests.telemetry.conftest import observing

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from agentserver import FoundryEnvironment
-from agentserver.core.telemetry.settings import GRPC, HTTP, BatchLimits, ExportSettings, SignalExport
+from agentserver._telemetry.settings import GRPC, HTTP, BatchLimits, ExportSettings, SignalExport
 from agentserver.errors import ConfigurationError
 from tests.servers import running
 from tests.telemetry.conftest import AGENT, TRACEPARENT, observing
@@ -42,7 +42,7 @@ async def test_only_the_exporter_of_the_protocol_in_use_is_imported(protocol: st
 
 
 def test_settings_need_no_opentelemetry() -> None:
-    assert "opentelemetry" not in vars(sys.modules["agentserver.core.telemetry.settings"])
+    assert "opentelemetry" not in vars(sys.modules["agentserver._telemetry.settings"])
 
 
 def test_one_endpoint_serves_all_signals_with_their_paths() -> None:

@@ -14,11 +14,11 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 
-from agentserver.core.telemetry import otlp
-from agentserver.core.telemetry.own_batch import OwnBatch
-from agentserver.core.telemetry.own_span import OwnSpan, OwnSpans, SpanTemplate
-from agentserver.core.telemetry.processors import make_processors
-from agentserver.core.telemetry.settings import BatchLimits
+from agentserver._telemetry import otlp
+from agentserver._telemetry.own_batch import OwnBatch
+from agentserver._telemetry.own_span import OwnSpan, OwnSpans, SpanTemplate
+from agentserver._telemetry.processors import make_processors
+from agentserver._telemetry.settings import BatchLimits
 
 PB: Any = import_module("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 TEMPLATE = SpanTemplate("x", SpanKind.SERVER, {}, {"a": "invocation_id", "b": "session_id"})

@@ -25,14 +25,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from agentserver.core._exchange import TraceParent
-from agentserver.core.telemetry import otlp
-from agentserver.core.telemetry.attributes import STATUS_CODE
-from agentserver.core.telemetry.context import caused, to_ids
-from agentserver.core.telemetry.own_histogram import JoiningExporter, OwnHistogram
-from agentserver.core.telemetry.own_span import MAX_EVENTS, OwnSpan, OwnSpans, SpanTemplate
-from agentserver.core.telemetry.processors import make_processors
-from agentserver.core.telemetry.providers import _takes_own_spans
+from agentserver._http.exchange import TraceParent
+from agentserver._telemetry import otlp
+from agentserver._telemetry.attributes import STATUS_CODE
+from agentserver._telemetry.otel_context import caused, to_ids
+from agentserver._telemetry.own_histogram import JoiningExporter, OwnHistogram
+from agentserver._telemetry.own_span import MAX_EVENTS, OwnSpan, OwnSpans, SpanTemplate
+from agentserver._telemetry.processors import make_processors
+from agentserver._telemetry.providers import _takes_own_spans
 
 PB: Any = import_module("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200)

@@ -1,0 +1,73 @@
+"""The connections of one host: how many there may be, and the sweep that ends those that are too slow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from agentserver._http.connection import HostConnection, SurplusConnection
+from agentserver._http.deadlines import ClientDeadlines
+from agentserver._http.pipeline import Pipeline
+from agentserver.options import AgentHostOptions
+
+logger = logging.getLogger("agentserver")
+
+_MAX_SURPLUS: Final = 1000  # those that are told why; what comes beyond them is cut at once
+
+
+class HostServer(web.Server):
+    """Makes the connections of one host.
+
+    Args:
+        pipeline: Answers every request.
+        options: Of which the limits of connections apply.
+    """
+
+    def __init__(self, pipeline: Pipeline, options: AgentHostOptions) -> None:
+        super().__init__(
+            pipeline.run,  # type: ignore[arg-type]  # aiohttp types the low-level server by BaseRequest
+            handler_cancellation=options.cancel_on_disconnect,
+        )
+        self._pipeline = pipeline
+        self._options = options
+        self._deadlines = ClientDeadlines(options)
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._is_full = False
+
+    def __call__(self) -> HostConnection:
+        limit = self._options.max_connections
+        if limit is None or len(self._connections) < limit:
+            return HostConnection(self, self._pipeline, self._loop, self._options)
+        if not self._is_full:
+            self._is_full = True
+            logger.warning("%d connections are open, as many as may be: further ones are refused", limit)
+        return SurplusConnection(self, self._pipeline, self._loop, self._options)
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Take note of a new connection."""
+        super().connection_made(handler, transport)
+        limit = self._options.max_connections
+        if limit is not None and len(self._connections) > limit + _MAX_SURPLUS:
+            transport.abort()
+        if self._sweeper is None:
+            self._sweep()
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """End all connections, whatever they are doing."""
+        await super().shutdown(timeout)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in self.connections:
+            assert isinstance(connection, HostConnection)
+            self._deadlines.enforce(connection, now)
+        limit = self._options.max_connections
+        self._is_full = self._is_full and limit is not None and len(self._connections) >= limit
+        delay = self._deadlines.interval
+        self._sweeper = self._loop.call_later(delay, self._sweep) if self._connections else None

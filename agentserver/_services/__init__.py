@@ -1,0 +1,1 @@
+"""Services: what handlers are given as constructor arguments, by type."""

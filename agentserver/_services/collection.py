@@ -1,0 +1,242 @@
+"""Services: what handlers are given as constructor arguments, by type annotation.
+
+``builder.services`` is a :class:`ServiceCollection`. A handler, or a service, says in its constructor what it
+needs, and gets it::
+
+    class SupportHandler(InvocationHandler):
+        def __init__(self, tickets: TicketStore) -> None: ...
+
+    builder.services.add_singleton(Database, connect).add_scoped(TicketStore)
+
+A singleton is made once, at first use, and closed at shutdown. A scoped service is made once for each
+request and closed when the request ends. A transient one is made at each injection, and closed with what it
+was made for: the request, or the singleton.
+
+**Closing.** What a factory or a class makes belongs to the container, which ends it, the last one made first:
+
+- what a generator or async generator function yields is the service, and the rest of it runs at the end;
+- an async context manager or context manager is entered, and what entering gives is the service
+  (the object itself, where that is ``None``), as in ``async with Session() as session``;
+- of anything else ``aclose()`` or ``close()`` is called, if there is one that needs no arguments.
+
+Locks and semaphores are not entered. An object that was registered ready-made is never closed, nor is one
+that a factory only hands on from its arguments. Context managers and generators see the exception that ended
+the request, so that ``async with session.begin(): yield session`` rolls back; they cannot swallow it. An
+error while closing is logged, the other services are closed all the same, and the response stays as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
+
+from agentserver._services.planner import (
+    UNMADE,
+    DependencyPlanner,
+    Plan,
+    Registration,
+    ServiceLifetime,
+    is_class,
+    is_maker,
+    name_of,
+    result_of,
+)
+from agentserver._services.scopes import HandlerScope, Singletons, has_end
+from agentserver.errors import ServiceError
+
+__all__ = ["InjectingFactory", "ServiceCollection", "ServiceProvider"]
+
+HandlerT = TypeVar("HandlerT")
+
+ServiceType: TypeAlias = type[Any] | Callable[..., Any]
+"""A type that arguments may ask for. To a type checker, a ``NewType`` and a protocol are only callable."""
+
+
+class ServiceCollection:
+    """The services that handlers may ask for. Of two registrations of one type the last one counts.
+
+    The type to ask for may be any class; abstract ones, protocols, ``Repository[User]`` and a ``NewType`` are
+    fine. What makes it is the class itself, a class that implements it, or a factory: a function, sync or
+    async, or a generator function, whose parameters are injected in the same way. Parameters that have a
+    default keep it when nobody registered their type.
+
+    The ``add_`` methods return the collection, and raise :class:`~agentserver.errors.ServiceError` for what
+    cannot make the service.
+    """
+
+    def __init__(self) -> None:
+        self._registrations: dict[Any, Registration] = {}
+
+    def add_singleton(self, service: ServiceType, implementation: object = None) -> ServiceCollection:
+        """Register a service that is made once, at first use, and lives until shutdown.
+
+        Args:
+            service: The type that arguments ask for.
+            implementation: A class, a factory, or the ready object; *service* itself if left out. A function
+                is a factory: to register a function as the object, give ``lambda: function``.
+        """
+        if implementation is None or is_maker(implementation):
+            return self._add(service, ServiceLifetime.SINGLETON, implementation)
+        _check_key(service)
+        if _is_checkable(service) and not isinstance(implementation, service):
+            raise ServiceError(
+                f"add_singleton({name_of(service)}, …): the object is a {type(implementation).__name__},"
+                f" not a {name_of(service)}; give one, or a class or function that makes one"
+            )
+        self._registrations[service] = Registration(
+            service, ServiceLifetime.SINGLETON, lambda: implementation, implementation
+        )
+        return self
+
+    def add_scoped(self, service: ServiceType, implementation: object = None) -> ServiceCollection:
+        """Register a service that is made once for each request, and closed when the request ends.
+
+        Args:
+            service: The type that arguments ask for.
+            implementation: A class or a factory; *service* itself if left out.
+        """
+        return self._add(service, ServiceLifetime.SCOPED, implementation)
+
+    def add_transient(self, service: ServiceType, implementation: object = None) -> ServiceCollection:
+        """Register a service that is made anew for each argument that asks for it.
+
+        Args:
+            service: The type that arguments ask for.
+            implementation: A class or a factory; *service* itself if left out.
+        """
+        return self._add(service, ServiceLifetime.TRANSIENT, implementation)
+
+    def build(self) -> ServiceProvider:
+        """Make the provider of what is registered by now; later registrations do not reach it."""
+        return ServiceProvider(dict(self._registrations))
+
+    def _add(self, service: Any, lifetime: ServiceLifetime, implementation: Any) -> ServiceCollection:
+        _check_key(service)
+        make = service if implementation is None else implementation
+        _check_maker(service, make, f"add_{lifetime.value}({name_of(service)}")
+        self._registrations[service] = Registration(service, lifetime, _as_maker(make))
+        return self
+
+
+class ServiceProvider:
+    """Makes handlers with all they ask for, and holds the singletons. Belongs to one event loop."""
+
+    def __init__(self, registrations: dict[Any, Registration]) -> None:
+        self._registrations = registrations
+        self._planner = DependencyPlanner(registrations)
+        self._singletons = Singletons()
+
+    def handler_factory(self, handler: object) -> InjectingFactory[Any]:
+        """Make the maker of *handler* objects, and check everything they will need.
+
+        Args:
+            handler: The handler's class (its registration, if it has one); a factory, whose parameters are
+                injected; or a ready object, which is then shared by all requests and never closed.
+
+        Raises:
+            ServiceError: If something that the handler asks for, directly or not, is missing, circular,
+                not annotated, or a scoped service that a singleton asks for. One sentence with the path.
+        """
+        plan = self._planner.resolve(self._registration(handler))
+        handler_type = result_of(handler) if is_maker(handler) else type(handler)
+        return InjectingFactory(plan, self._singletons, handler_type)
+
+    async def aclose(self) -> None:
+        """Close the singletons, the last one made first. Errors are logged, none is raised."""
+        await self._singletons.aclose()
+
+    def _registration(self, handler: Any) -> Registration:
+        if not is_maker(handler):
+            return Registration(type(handler), ServiceLifetime.SINGLETON, lambda: handler, handler)
+        registered = self._registrations.get(handler)
+        return registered or Registration(handler, ServiceLifetime.SCOPED, _as_maker(handler))
+
+
+class InjectingFactory(Generic[HandlerT]):
+    """Makes one handler for each request.
+
+    Attributes:
+        needs_scope: Whether the handler must come from :meth:`scope`, because making it may wait, or because
+            something is to be closed after the request.
+        handler_type: The handler's class; ``None`` for a factory whose result is not annotated.
+    """
+
+    needs_scope: bool
+    handler_type: type[HandlerT] | None
+
+    def __init__(self, plan: Plan, singletons: Singletons, handler_type: type[HandlerT] | None) -> None:
+        self._plan = plan
+        self._singletons = singletons
+        at_once = _made_at_once(plan)
+        self.needs_scope = at_once is None
+        self.handler_type = handler_type
+        self._create = at_once or self._refuse
+
+    @property
+    def create(self) -> Callable[[], HandlerT]:
+        """Makes a handler at once, the class itself where it asks for nothing; not with ``needs_scope``."""
+        return self._create
+
+    def scope(self) -> AbstractAsyncContextManager[HandlerT]:
+        """Open the scope of one request: ``async with factory.scope() as handler``.
+
+        What the factories raise comes out of entering it; what was made before is closed.
+        """
+        return HandlerScope(self._plan, self._singletons)
+
+    def _refuse(self) -> HandlerT:
+        raise RuntimeError(f"{self._plan.name} needs a scope; use: async with factory.scope() as handler")
+
+
+def _check_key(service: Any) -> None:
+    if not (isinstance(service, type) or hasattr(service, "__origin__") or hasattr(service, "__supertype__")):
+        raise ServiceError(
+            f"a service is registered by its type, not by {service!r}; name the type that arguments"
+            " ask for first, as in add_singleton(Database, the_database)"
+        )
+
+
+def _check_maker(service: Any, make: Any, call: str) -> None:
+    if not is_maker(make) and make is not service:
+        raise ServiceError(
+            f"{call}, …): a {type(make).__name__} cannot make anything; give a class or a function"
+            " (only add_singleton takes a ready object)"
+        )
+    if inspect.isabstract(make) or getattr(make, "_is_protocol", False):
+        raise ServiceError(
+            f"{call}): {name_of(make)} is abstract; add the class or the function that makes one: {call}, …)"
+        )
+    if is_class(make) and _is_checkable(service) and not issubclass(make, service):
+        raise ServiceError(
+            f"{call}, {name_of(make)}): {name_of(make)} is not a subclass of {name_of(service)};"
+            " derive it, or give a function that makes one"
+        )
+
+
+def _is_checkable(service: Any) -> TypeGuard[type[Any]]:
+    return is_class(service) and not getattr(service, "_is_protocol", False)
+
+
+def _as_maker(make: Any) -> Callable[..., Any]:
+    if inspect.isasyncgenfunction(make):
+        return asynccontextmanager(make)
+    if inspect.isgeneratorfunction(make):
+        return contextmanager(make)
+    return make  # type: ignore[no-any-return]  # checked when it was registered
+
+
+def _made_at_once(plan: Plan) -> Callable[[], Any] | None:
+    """What makes the handler without waiting and leaves nothing to close; ``None`` where nothing can."""
+    if plan.value is not UNMADE:
+        return plan.make
+    ready = all(argument.value is not UNMADE for argument in plan.arguments)
+    if not ready or not is_class(plan.make) or has_end(plan.make):
+        return None
+    if plan.lifetime is ServiceLifetime.SINGLETON:
+        return None
+    positional = [argument.value for argument in plan.positional]
+    keywords = {name: argument.value for name, argument in plan.keywords.items()}
+    return functools.partial(plan.make, *positional, **keywords) if positional or keywords else plan.make

@@ -1,0 +1,204 @@
+"""Making services by their plans, and ending what was made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from types import CoroutineType, TracebackType
+from typing import Any, Generic, TypeVar, cast
+
+from agentserver._services.planner import UNMADE, Plan, ServiceLifetime
+from agentserver._services.signature import signature_of
+
+__all__ = ["HandlerScope", "Singletons", "has_end"]
+
+HandlerT = TypeVar("HandlerT")
+
+logger = logging.getLogger("agentserver")
+
+
+class Scope:
+    """Makes services by their plans, remembers the scoped ones, and ends what it made."""
+
+    __slots__ = ("_made", "_open", "_singletons")
+
+    def __init__(self, singletons: Singletons) -> None:
+        self._singletons = singletons
+        self._made: dict[Plan, Any] = {}
+        self._open: list[tuple[str, Callable[..., Any], Any]] = []
+
+    async def get(self, plan: Plan) -> Any:
+        """Give the service of *plan*; make it if it is not there yet."""
+        if plan.value is not UNMADE:
+            return plan.value
+        if plan.lifetime is ServiceLifetime.SINGLETON:
+            return await self._singletons.get(plan)
+        if plan.lifetime is ServiceLifetime.TRANSIENT:
+            return await self.make(plan)
+        if plan not in self._made:
+            self._made[plan] = await self.make(plan)
+        return self._made[plan]
+
+    async def make(self, plan: Plan) -> Any:
+        """Make the service of *plan* anew, to be ended with this scope."""
+        positional = [await self.get(argument) for argument in plan.positional]
+        keywords: dict[str, Any] = {}
+        for name, argument in plan.keywords.items():
+            ready = argument.value is not UNMADE  # asked here too: it saves a coroutine for most arguments
+            keywords[name] = argument.value if ready else await self.get(argument)
+        made: Any = plan.make(*positional, **keywords)
+        if isinstance(made, CoroutineType):
+            made = cast("Any", await made)
+        enter, leave = _ways(cast("Any", type(made)))
+        if leave is None or any(made is argument for argument in (*positional, *keywords.values())):
+            return made  # what is only handed on is ended by whoever made it
+        entered = enter(made) if enter else None
+        if inspect.isawaitable(entered):
+            entered = await entered
+        self._open.append((plan.name, leave, made))
+        return made if entered is None else entered
+
+    async def aclose(self, error: BaseException | None = None) -> None:
+        """End everything, the last one first, whatever happens on the way."""
+        cancelled: asyncio.CancelledError | None = None
+        while self._open:
+            name, leave, made = self._open.pop()
+            try:
+                left = leave(made, type(error) if error else None, error, error and error.__traceback__)
+                if inspect.isawaitable(left):
+                    await left
+            except asyncio.CancelledError as cancellation:
+                cancelled = cancellation
+            except Exception as failure:  # one service must not keep the others open
+                if failure is not error:
+                    logger.exception("Closing %s failed", name, exc_info=failure)
+        if cancelled and cancelled is not error:
+            raise cancelled
+
+
+class HandlerScope(Scope, Generic[HandlerT]):
+    """What one request holds: its handler, and the services made for it."""
+
+    __slots__ = ("_plan",)
+
+    def __init__(self, plan: Plan, singletons: Singletons) -> None:
+        super().__init__(singletons)
+        self._plan = plan
+
+    async def __aenter__(self) -> HandlerT:
+        try:
+            return cast("HandlerT", await self.get(self._plan))
+        except BaseException as error:
+            await self.aclose(error)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open:
+            await self.aclose(error)
+
+
+class Singletons:
+    """Makes each singleton once, and ends them at shutdown.
+
+    Each lives in a task of its own, so that the request which happens to be first neither lends it its
+    context nor takes it away when it is cancelled, and so that it is entered and left in the same task, as
+    structured concurrency demands.
+    """
+
+    def __init__(self) -> None:
+        self._making: dict[Plan, _Life] = {}
+        self._alive: list[_Life] = []
+
+    async def get(self, plan: Plan) -> Any:
+        """Make the singleton of *plan*, or wait for it while somebody else does."""
+        life = self._making.get(plan)
+        if life is None:
+            life = self._making[plan] = _Life(Scope(self), plan)
+            life.made.add_done_callback(functools.partial(self._settle, life))
+        return await asyncio.shield(life.made)
+
+    def _settle(self, life: _Life, made: asyncio.Future[Any]) -> None:
+        del self._making[life.plan]  # after a failure the next request tries again
+        if not made.cancelled() and made.exception() is None:
+            life.plan.value = made.result()
+            self._alive.append(life)
+
+    async def aclose(self) -> None:
+        """End all of them, the last one made first."""
+        for life in list(self._making.values()):
+            await life.end()
+        while self._alive:
+            await self._alive.pop().end()
+
+
+class _Life:
+    """One singleton's life: made, kept, ended, all in one task."""
+
+    def __init__(self, scope: Scope, plan: Plan) -> None:
+        loop = asyncio.get_running_loop()
+        self.plan = plan
+        self.made: asyncio.Future[Any] = loop.create_future()
+        self._over = asyncio.Event()
+        self._task = contextvars.Context().run(loop.create_task, self._live(scope))
+
+    async def _live(self, scope: Scope) -> None:
+        error: BaseException | None = None
+        try:
+            self.made.set_result(await scope.make(self.plan))
+            await self._over.wait()
+        except asyncio.CancelledError as cancelled:
+            error = cancelled
+            self.made.cancel()
+        except Exception as failure:  # noqa: BLE001  # it belongs to those who wait for the service
+            error = failure
+            self.made.set_exception(failure)
+        await scope.aclose(error)
+
+    async def end(self) -> None:
+        """End it, and wait until it is closed."""
+        self._over.set()
+        if not self.made.done():
+            self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+def has_end(kind: Any) -> bool:
+    """Whether objects of *kind* are to be closed."""
+    return _ways(kind)[1] is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def _ways(kind: Any) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
+    """How an object of *kind* is entered and left; the way to leave takes what ``__exit__`` takes."""
+    closes = next((close for close in ("aclose", "close") if _needs_no_arguments(kind, close)), None)
+    # To enter a lock is to take it. Conditions have "acquire" on the object only; pools have it, and close.
+    is_lock = closes is None and (hasattr(kind, "acquire") or hasattr(kind, "notify"))
+    for enter, leave in (("__aenter__", "__aexit__"), ("__enter__", "__exit__")):
+        if hasattr(kind, enter) and hasattr(kind, leave) and not is_lock:
+            return getattr(kind, enter), getattr(kind, leave)
+    if closes is None:
+        return None, None
+    return None, functools.partial(_close, closes)
+
+
+def _close(method: str, made: Any, *_exception: object) -> Any:
+    return getattr(made, method)()
+
+
+def _needs_no_arguments(kind: Any, name: str) -> bool:
+    method = getattr(kind, name, None)
+    if not callable(method):
+        return False
+    try:
+        signature_of(method).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # a method written in C that does not tell
+        pass
+    return True

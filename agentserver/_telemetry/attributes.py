@@ -1,0 +1,118 @@
+"""Names and attributes of the framework's spans (contract, section 7): plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from agentserver._http.exchange import Exchange
+from agentserver.environment import FoundryEnvironment
+from agentserver.wire import (
+    HTTP_NAMESPACE,
+    WS_CLOSE_CODE_FIELD,
+    WS_DURATION_FIELD,
+    WS_ERROR_CODE_FIELD,
+    WS_NAMESPACE,
+    WS_SESSION_ID_FIELD,
+)
+
+SCOPE: Final = "agentserver"  # the instrumentation scope of the framework's spans and metrics
+
+SESSION_ID: Final = "microsoft.session.id"
+PROJECT_ID: Final = "microsoft.foundry.project.id"
+OPERATION_NAME: Final = "gen_ai.operation.name"
+RESPONSE_ID: Final = "gen_ai.response.id"
+ERROR_TYPE: Final = "error.type"
+STATUS_CODE: Final = "http.response.status_code"
+
+INVOKE_AGENT: Final = "invoke_agent"
+WEBSOCKET_SESSION: Final = "websocket_session"
+WEBSOCKET: Final = "websocket"
+
+# The operations of exchanges and actions that get a span, and what it is called.
+SPAN_NAMES: Final = {
+    "invoke": INVOKE_AGENT,
+    "get_invocation": "get_invocation",
+    "cancel_invocation": "cancel_invocation",
+    WEBSOCKET: WEBSOCKET_SESSION,
+}
+
+Attributes = dict[str, str | bool | int | float]
+
+
+@dataclass(frozen=True)
+class AgentAttributes:
+    """What is the same for every span of the process.
+
+    Args:
+        label: ``NAME:VERSION``, ``NAME``, or empty: the second word of span names.
+        everywhere: On every span of the process, a library's too.
+        own: On the framework's own spans.
+    """
+
+    label: str
+    everywhere: Attributes
+    own: Attributes
+
+    @classmethod
+    def of(cls, environment: FoundryEnvironment, service: str) -> AgentAttributes:
+        """The attributes of the agent that *environment* describes, as the service named *service*."""
+        name, version = environment.agent_name, environment.agent_version
+        known = {
+            PROJECT_ID: environment.project_arm_id,
+            "gen_ai.agent.name": name,
+            "gen_ai.agent.version": version,
+            "gen_ai.agent.id": environment.agent_id,
+        }
+        everywhere: Attributes = {key: value for key, value in known.items() if value}
+        own: Attributes = {
+            "service.name": service,
+            "gen_ai.system": "azure.ai.agentserver",
+            "gen_ai.provider.name": "AzureAI Hosted Agents",
+            **everywhere,
+        }
+        return cls(f"{name}:{version}" if name and version else name, everywhere, own)
+
+    def span_name(self, operation: str) -> str:
+        """The name of the span of *operation*, a key of `SPAN_NAMES`."""
+        name = SPAN_NAMES[operation]
+        return f"{name} {self.label}" if self.label and operation != WEBSOCKET else name
+
+    def fixed(self, operation: str) -> Attributes:
+        """The attributes of all spans of *operation*."""
+        name = INVOKE_AGENT if operation == WEBSOCKET else SPAN_NAMES[operation]
+        return {**self.own, OPERATION_NAME: name}
+
+
+# The attributes that tell one span from the next, and the fields of `Exchange.correlation` that they are.
+_IDS: Final = {RESPONSE_ID: "invocation_id", SESSION_ID: "session_id"}
+_IDS_OF_INVOCATION: Final = {
+    **_IDS,
+    HTTP_NAMESPACE + ".invocation_id": "invocation_id",
+    HTTP_NAMESPACE + ".session_id": "session_id",
+}
+IDS_OF_EXCHANGES: Final = {
+    **dict.fromkeys(SPAN_NAMES, _IDS_OF_INVOCATION),
+    WEBSOCKET: {**_IDS, WS_SESSION_ID_FIELD: "session_id"},
+}
+IDS_OF_ACTION: Final = {
+    **IDS_OF_EXCHANGES[WEBSOCKET],
+    WS_NAMESPACE + ".invocation_id": "invocation_id",
+}
+
+
+def outcome(connection: Exchange) -> Attributes:
+    """The attributes that a connection's span gets when it ends."""
+    return {
+        WS_CLOSE_CODE_FIELD: connection.close_code,
+        WS_DURATION_FIELD: round(connection.elapsed * 1000, 3),
+        **({WS_ERROR_CODE_FIELD: connection.error_code} if connection.error_code else {}),
+    }
+
+
+def type_of(error: BaseException | None, code: str) -> str:
+    """The value of ``error.type``: the exception's full name, else the error's code."""
+    if error is None:
+        return code
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,207 @@
+"""The server's metrics, named by the OpenTelemetry HTTP conventions where those have a name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final, Protocol, TypeAlias
+
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+
+from agentserver._http.exchange import Exchange
+from agentserver._telemetry.attributes import ERROR_TYPE, Attributes, type_of
+from agentserver._telemetry.observer import Traffic
+from agentserver.wire import ErrorCode
+
+# The values of ``http.request.method``: nothing a client makes up becomes an attribute.
+OTHER_METHOD: Final = "_OTHER"
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+# The buckets that the HTTP conventions advise, and some for answers that take a model minutes.
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 300)
+
+_MAX_RECORDERS: Final = 1000
+
+
+class Recorder(Protocol):
+    """A histogram."""
+
+    def record(self, amount: float, attributes: Attributes) -> None:
+        """Record one value."""
+        ...
+
+    def recorder(self, attributes: Attributes) -> Callable[[float], object]:
+        """What records values with *attributes*."""
+        ...
+
+
+class MeterHistogram:
+    """A histogram of OpenTelemetry's API."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def record(self, amount: float, attributes: Attributes) -> None:
+        """Record one value."""
+        self._histogram.record(amount, attributes)
+
+    def recorder(self, attributes: Attributes) -> Callable[[float], object]:
+        """What records values with *attributes*."""
+        return partial(self._histogram.record, attributes=attributes)
+
+
+# From name, unit, description and the bounds of the buckets.
+MakeHistogram: TypeAlias = Callable[[str, str, str, Sequence[float]], Recorder]
+
+
+def _of_meter(meter: Meter) -> MakeHistogram:
+    def make(name: str, unit: str, description: str, bounds: Sequence[float]) -> Recorder:
+        return MeterHistogram(
+            meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=list(bounds))
+        )
+
+    return make
+
+
+class Instruments:
+    """Everything that is counted and timed.
+
+    What has a current value is kept in plain integers and read when metrics are collected.
+
+    Args:
+        meter: Where the instruments are made.
+        routes: The path of each operation, for ``http.route``.
+        histogram: Makes the histograms; the meter does by default.
+    """
+
+    def __init__(
+        self, meter: Meter, routes: Mapping[str, str], histogram: MakeHistogram | None = None
+    ) -> None:
+        histogram = histogram or _of_meter(meter)
+        self.traffic = Traffic()
+        self.requests: Counter[str] = Counter()
+        self._routes = routes
+        self._recorders: dict[tuple[str, str, int, str], Callable[[float], object]] = {}
+        self._duration = histogram(
+            "http.server.request.duration",
+            "s",
+            "Duration of HTTP requests, streams to their last byte",
+            _SECONDS,
+        )
+        self._first_byte = histogram(
+            "agentserver.response.time_to_first_byte",
+            "s",
+            "Time until the headers of a streamed response went out",
+            _SECONDS,
+        )
+        self._errors = meter.create_counter(
+            "agentserver.errors", "{error}", "Requests, connections and actions that failed"
+        )
+        self._sessions = histogram(
+            "agentserver.websocket.session.duration", "s", "Duration of WebSocket connections", _SECONDS
+        )
+        self._actions = histogram(
+            "agentserver.action.duration", "s", "Duration of actions on WebSocket connections", _SECONDS
+        )
+        self._observe(meter)
+
+    def _observe(self, meter: Meter) -> None:
+        meter.create_observable_up_down_counter(
+            "http.server.active_requests",
+            [self._active_requests],
+            "{request}",
+            "HTTP requests in flight, WebSocket connections included",
+        )
+        meter.create_observable_up_down_counter(
+            "agentserver.websocket.active_connections",
+            [_reading(lambda: self.traffic.connections)],
+            "{connection}",
+            "Open WebSocket connections",
+        )
+        traffic = self.traffic
+        meter.create_observable_counter(
+            "agentserver.websocket.messages",
+            [
+                _reading(lambda: traffic.messages_received, {"network.io.direction": "receive"}),
+                _reading(lambda: traffic.messages_sent, {"network.io.direction": "transmit"}),
+            ],
+            "{message}",
+            "Data messages on WebSocket connections",
+        )
+        meter.create_observable_counter(
+            "agentserver.websocket.io",
+            [
+                _reading(lambda: traffic.bytes_received, {"network.io.direction": "receive"}),
+                _reading(lambda: traffic.bytes_sent, {"network.io.direction": "transmit"}),
+            ],
+            "By",
+            "Payload bytes of data messages on WebSocket connections",
+        )
+
+    def _active_requests(self, _options: CallbackOptions) -> Iterable[Observation]:
+        for method, count in list(self.requests.items()):
+            yield Observation(count, {"http.request.method": method, "url.scheme": "http"})
+
+    def ended(self, exchange: Exchange, status: int) -> None:
+        """Record an exchange that has ended."""
+        seconds = exchange.elapsed
+        error = type_of(exchange.error, str(status)) if status >= 500 else ""
+        key = (exchange.operation, exchange.method, status, error)
+        (self._recorders.get(key) or self._recorder(key))(seconds)
+        if exchange.first_byte:
+            self._first_byte.record(exchange.first_byte, self._attributes(*key))
+        if exchange.close_code:
+            self._closed(exchange, seconds)
+        failure = exchange.failure
+        if failure is not None:
+            self.failed(exchange.operation, failure.code, failure.source.value)
+
+    def _recorder(self, key: tuple[str, str, int, str]) -> Callable[[float], object]:
+        record = self._duration.recorder(self._attributes(*key))
+        if len(self._recorders) < _MAX_RECORDERS:
+            self._recorders[key] = record
+        return record
+
+    def _attributes(self, operation: str, method: str, status: int, error: str) -> Attributes:
+        attributes: Attributes = {
+            "http.request.method": method,
+            "http.response.status_code": status,
+            "url.scheme": "http",
+        }
+        if operation in self._routes:
+            attributes["http.route"] = self._routes[operation]
+        if error:
+            attributes[ERROR_TYPE] = error
+        return attributes
+
+    def _closed(self, exchange: Exchange, seconds: float) -> None:
+        attributes: Attributes = {"agentserver.websocket.close_code": exchange.close_code}
+        self._sessions.record(seconds, attributes)
+        if exchange.error_code and exchange.error_code != ErrorCode.CANCELLED.value:
+            self.failed(exchange.operation, exchange.error_code, "upstream")
+
+    def acted(self, operation: str, seconds: float, code: str, source: str) -> None:
+        """Record an action that has ended; *code* says how it failed, if it did, *source* who caused that."""
+        attributes: Attributes = {"agentserver.operation": operation}
+        if code:
+            attributes[ERROR_TYPE] = code
+        if source:
+            self.failed(operation, code, source)
+        self._actions.record(seconds, attributes)
+
+    def failed(self, operation: str, code: str, source: str) -> None:
+        """Count one failure: what was asked, the error's code, who caused it."""
+        self._errors.add(
+            1,
+            {
+                "agentserver.operation": operation,
+                "agentserver.error.code": code,
+                "agentserver.error.source": source,
+            },
+        )
+
+
+def _reading(
+    read: Callable[[], int], attributes: dict[str, str] | None = None
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _options: [Observation(read(), attributes)]

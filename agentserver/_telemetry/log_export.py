@@ -1,0 +1,76 @@
+"""Log records on their way to a collector: with the exchange's ids, and baggage as attributes."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Final
+
+from opentelemetry import baggage
+from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
+from opentelemetry.context import get_current
+
+from agentserver._telemetry.attributes import Attributes, type_of
+from agentserver._telemetry.logging import correlation, extra_fields
+
+# Exporting what the exporters say would feed itself.
+_NOT_EXPORTED: Final = ("opentelemetry", "urllib3", "grpc", "azure.core", "azure.monitor")
+# The line of each request stays on the console: its span and the duration metric say the same.
+_REQUESTS: Final = "agentserver.requests"
+_SEVERITIES: Final = (
+    (logging.CRITICAL, SeverityNumber.FATAL, "FATAL"),
+    (logging.ERROR, SeverityNumber.ERROR, "ERROR"),
+    (logging.WARNING, SeverityNumber.WARN, "WARN"),
+    (logging.INFO, SeverityNumber.INFO, "INFO"),
+    (logging.DEBUG, SeverityNumber.DEBUG, "DEBUG"),
+    (logging.NOTSET, SeverityNumber.TRACE, "TRACE"),
+)
+
+
+class ExportHandler(logging.Handler):
+    """Hands each record of the process to *provider*, except the lines of requests."""
+
+    ignores_requests = True
+
+    def __init__(self, provider: LoggerProvider) -> None:
+        super().__init__()
+        self._provider = provider
+        self.addFilter(_is_exported)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand *record* on; whatever goes wrong is logging's own to report."""
+        try:
+            number, text = next((n, t) for level, n, t in _SEVERITIES if record.levelno >= level)
+            self._provider.get_logger(record.name).emit(
+                LogRecord(
+                    timestamp=int(record.created * 1e9),
+                    context=get_current(),
+                    severity_number=number,
+                    severity_text=text,
+                    body=record.getMessage(),
+                    attributes=_attributes(record),
+                )
+            )
+        # logging's own way: a record that cannot be written must not raise where it was made.
+        except Exception:  # noqa: BLE001
+            self.handleError(record)
+
+
+def _is_exported(record: logging.LogRecord) -> bool:
+    name = record.name
+    if name == _REQUESTS:
+        return False
+    return not any(name == quiet or name.startswith(quiet + ".") for quiet in _NOT_EXPORTED)
+
+
+def _attributes(record: logging.LogRecord) -> Attributes:
+    attributes: Attributes = {key: str(value) for key, value in baggage.get_all().items()}
+    attributes.update(correlation())
+    for name, value in extra_fields(record).items():
+        attributes[name] = value if isinstance(value, (str, bool, int, float)) else str(value)
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        attributes["exception.type"] = type_of(error, "")
+        attributes["exception.message"] = str(error)
+        attributes["exception.stacktrace"] = "".join(traceback.format_exception(error))
+    return attributes

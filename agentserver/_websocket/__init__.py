@@ -1,0 +1,1 @@
+"""WebSocket: the opening handshake, frames, flow control and the closing handshake (RFC 6455)."""

@@ -1,0 +1,77 @@
+"""What a handler class offers, checked when it is registered: every mistake that can be seen is said then."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from agentserver._record import record
+from agentserver._services.signature import signature_of
+from agentserver.errors import HandlerError
+from agentserver.invocations._handler_interface import HandlerInterface
+from agentserver.invocations.handler import InvocationHandler
+
+
+@record(frozen=True, eq=False, repr=False)
+class HandlerDefinition:
+    """A handler class that can serve.
+
+    Args:
+        type: The class.
+        streaming: The operations that are async generators.
+    """
+
+    type: type[InvocationHandler]
+    streaming: frozenset[str]
+
+    @property
+    def interface(self) -> HandlerInterface:
+        """What its base classes offer."""
+        return self.type._interface
+
+
+def define(handler: Any) -> HandlerDefinition:
+    """Check a handler class.
+
+    Raises:
+        HandlerError: If it cannot serve; the sentence says what to write.
+    """
+    if not inspect.isclass(handler) or not issubclass(handler, InvocationHandler):
+        name: str = getattr(handler, "__name__", repr(handler))
+        raise HandlerError(f"{name} is no handler: derive it from InvocationHandler")
+    interface = handler._interface
+    missing = sorted(getattr(handler, "__abstractmethods__", ()))
+    if missing:
+        signature = ", ".join(("self", *interface.operations.get(missing[0], ())))
+        raise HandlerError(
+            f"{handler.__name__} does not say what to do: write 'async def {missing[0]}({signature})'"
+        )
+    handler._check()
+    streaming = frozenset(name for name in interface.operations if _streams(handler, name))
+    return HandlerDefinition(handler, streaming)
+
+
+def _is_ours(handler: type, name: str) -> bool:
+    # The classes that bring a interface are the framework's own, and so are the methods they define.
+    owner = next(base for base in handler.__mro__ if name in vars(base))
+    return "_interface" in vars(owner)
+
+
+def _streams(handler: type[InvocationHandler], name: str) -> bool:
+    if _is_ours(handler, name):
+        return False
+    method: Callable[..., Any] = getattr(handler, name)
+    arguments = handler._interface.operations[name]
+    should = f"write 'async def {name}({', '.join(('self', *arguments))})'"
+    streams = inspect.isasyncgenfunction(method)
+    if not streams and not inspect.iscoroutinefunction(method):
+        raise HandlerError(f"{handler.__name__}.{name} is not async: {should}")
+    if streams and name in handler._interface.non_streaming:
+        instead = handler._interface.non_streaming[name]
+        raise HandlerError(f"{handler.__name__}.{name} must not yield: {should} and {instead}")
+    try:
+        signature_of(method).bind(None, *arguments)
+    except TypeError:
+        raise HandlerError(f"{handler.__name__}.{name} takes other arguments: {should}") from None
+    return streams
