@@ -10,7 +10,7 @@ from aiohttp import web
 from typing_extensions import Self
 
 from agentserver._hosting.health import HealthChecks, readiness_route
-from agentserver._hosting.hooks import Hook
+from agentserver._hosting.hooks import Hook, eager_singletons, name_of, with_services
 from agentserver._hosting.host import Host, HostParts
 from agentserver._hosting.protocol import HostContext, ProtocolRegistration, limiter_for, make_pipeline, mount
 from agentserver._http.lifetime import Lifetime
@@ -125,7 +125,8 @@ class HostBuilder:
         Args:
             timeout: Seconds that requests in flight may take to finish.
             delay: Seconds between readiness turning 503 and the listener closing.
-            hook: A function, async or not, to call after the last request; hooks run in reverse order.
+            hook: A function, async or not, to call after the last request; hooks run in reverse order. Its
+                parameters are given services by type, as a handler's constructor is.
         """
         if timeout is not None:
             self.configure(shutdown_timeout=timeout)
@@ -138,7 +139,8 @@ class HostBuilder:
     def on_startup(self, hook: Hook) -> Self:
         """Have *hook*, a function, async or not, called before the first request is taken.
 
-        If it raises, the process ends with one line that says so.
+        Its parameters are given services by type, as a handler's constructor is. If it raises, the process
+        ends with one line that says so.
         """
         self._on_startup.append(hook)
         return self
@@ -156,7 +158,8 @@ class HostBuilder:
             raise ConfigurationError("the host serves no protocol: call add_invocations(MyHandler) first")
         self.configure(**self.overrides)
         lifetime = Lifetime()
-        provider = None if self._services is None else self._services.build()
+        with_request = [kind for protocol in self._protocols for kind in protocol.with_request]
+        provider = None if self._services is None else self._services.build(with_request)
         limiter = limiter_for(self.options)
         context = HostContext(self.environment, self.options, lifetime, provider, limiter)
         routes = [readiness_route(self.health, context)]
@@ -167,15 +170,23 @@ class HostBuilder:
             mount(self._app, pipeline.routes, pipeline.dispatch)
             pipeline.fallback = self._app._handle
         telemetry = Telemetry(self.environment, self._tracing, pipeline)
-        on_stop = [protocol.on_stop for protocol in self._protocols if protocol.on_stop is not None]
+        on_startup = [
+            with_services(hook, provider, f"the start-up hook {name_of(hook)}") for hook in self._on_startup
+        ]
+        on_shutdown = [
+            with_services(hook, provider, f"the shutdown hook {name_of(hook)}")
+            for hook in reversed(self._on_shutdown)
+        ]
+        on_shutdown += [protocol.on_stop for protocol in self._protocols if protocol.on_stop is not None]
         if provider is not None:
-            on_stop.append(provider.aclose)
+            on_startup.insert(0, eager_singletons(provider))
+            on_shutdown.append(provider.aclose)
         return HostParts(
             context=context,
             pipeline=pipeline,
             telemetry=telemetry,
             protocols=tuple(name for protocol in self._protocols for name in (protocol.name, *protocol.also)),
             app=self._app,
-            on_startup=tuple(self._on_startup),
-            on_shutdown=(*reversed(self._on_shutdown), *on_stop),
+            on_startup=tuple(on_startup),
+            on_shutdown=tuple(on_shutdown),
         )

@@ -6,10 +6,11 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiohttp import web
 
+from agentserver._hosting.hooks import with_services
 from agentserver._hosting.protocol import HostContext
 from agentserver._http.error_response import to_json
 from agentserver._http.exchange import Exchange
@@ -18,7 +19,10 @@ from agentserver._record import record
 from agentserver.errors import ConfigurationError, Failure
 from agentserver.wire import READINESS_ROUTE, ErrorCode, ErrorSource
 
-HealthCheck: TypeAlias = Callable[[], Awaitable[object]]
+if TYPE_CHECKING:
+    from agentserver._services.collection import ServiceProvider
+
+HealthCheck: TypeAlias = Callable[..., Awaitable[object]]
 
 logger = logging.getLogger("agentserver")
 _HEALTHY: Final = b'{"status":"healthy"}'
@@ -36,13 +40,15 @@ class HealthChecks:
 
     def __init__(self) -> None:
         self._checks: list[_Check] = []
+        self._calls: dict[str, Callable[[], Awaitable[Any]]] = {}
 
     def add_check(self, name: str, check: HealthCheck, *, timeout: float = 5.0) -> HealthChecks:
         """Add a check.
 
         Args:
             name: What is checked; a failing check is named to the caller.
-            check: An async function. It fails by returning ``False``, by raising, or by taking too long.
+            check: An async function, whose parameters are given services by type as a handler's constructor
+                is. It fails by returning ``False``, by raising, or by taking too long.
             timeout: Seconds it may take, more than 0.
 
         Raises:
@@ -59,6 +65,17 @@ class HealthChecks:
         self._checks.append(_Check(name, check, timeout))
         return self
 
+    def use_services(self, provider: ServiceProvider | None) -> None:
+        """Have *provider* give the checks what they ask for; ``None`` if no service is registered.
+
+        Raises:
+            ServiceError: If a check asks for what nobody registered.
+        """
+        self._calls = {
+            check.name: with_services(check.check, provider, f"health check {check.name!r}")
+            for check in self._checks
+        }
+
     async def failing(self) -> list[str]:
         """Run all checks side by side and name those that fail, in the order they were added."""
         if not self._checks:
@@ -66,10 +83,10 @@ class HealthChecks:
         verdicts = await asyncio.gather(*(self._passes(check) for check in self._checks))
         return [check.name for check, passed in zip(self._checks, verdicts, strict=True) if not passed]
 
-    @staticmethod
-    async def _passes(check: _Check) -> bool:
+    async def _passes(self, check: _Check) -> bool:
+        call = self._calls.get(check.name, check.check)
         try:
-            return await asyncio.wait_for(check.check(), check.timeout) is not False
+            return await asyncio.wait_for(call(), check.timeout) is not False
         except asyncio.TimeoutError:
             logger.warning("health check %s took longer than %g s", check.name, check.timeout)
         # The boundary of user code: a check that raises is a check that fails.
@@ -79,7 +96,12 @@ class HealthChecks:
 
 
 def readiness_route(checks: HealthChecks, host: HostContext) -> Route:
-    """The route that answers for *checks*; 503 while *host* is ending or, if it shall say so, full."""
+    """The route that answers for *checks*; 503 while *host* is ending or, if it shall say so, full.
+
+    Raises:
+        ServiceError: If a check asks for what nobody registered.
+    """
+    checks.use_services(host.provider)
     lifetime = host.lifetime
     limiter = host.limiter if host.options.readiness_shows_saturation else None
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from agentserver._services.signature import signature_of
 from agentserver.errors import StartupError
 
-Hook: TypeAlias = Callable[[], object]
-"""A function without arguments; if it is async, or what it returns can be awaited, it is awaited."""
+if TYPE_CHECKING:
+    from agentserver._services.collection import ServiceProvider
+
+Hook: TypeAlias = Callable[..., object]
+"""A function; if it is async, or what it returns can be awaited, it is awaited.
+
+What its parameters ask for is injected, as into a handler's constructor.
+"""
 
 logger = logging.getLogger("agentserver")
 
@@ -28,7 +36,7 @@ async def run_at_startup(hooks: Iterable[Hook]) -> None:
             raise
         # The boundary of user code: the process ends with a sentence, and with where it was on request.
         except Exception as error:
-            raise failed_at_startup(f"the start-up hook {_name_of(hook)}", error) from error
+            raise failed_at_startup(f"the start-up hook {name_of(hook)}", error) from error
 
 
 async def run_at_shutdown(hooks: Iterable[Hook]) -> None:
@@ -38,7 +46,46 @@ async def run_at_shutdown(hooks: Iterable[Hook]) -> None:
             await _call(hook)
         # One hook's failure must not keep the others from running, nor the exit code from being 0.
         except Exception:
-            logger.exception("the shutdown hook %s failed", _name_of(hook))
+            logger.exception("the shutdown hook %s failed", name_of(hook))
+
+
+def with_services(
+    function: Callable[..., Any], provider: ServiceProvider | None, what: str
+) -> Callable[[], Any]:
+    """*function* with what its parameters ask for; itself if it asks for nothing.
+
+    Args:
+        function: A hook or a health check.
+        provider: Makes the services; ``None`` if none was registered.
+        what: What it is, for the sentence of an error.
+
+    Raises:
+        ServiceError: If a parameter asks for what nobody registered.
+    """
+    if not _takes_arguments(function):
+        return function
+    if provider is None:
+        from agentserver._services.collection import ServiceCollection
+
+        provider = ServiceCollection().build()
+    return functools.update_wrapper(provider.call(function, what), function, updated=())
+
+
+def eager_singletons(provider: ServiceProvider) -> Hook:
+    """A start-up hook that makes the singletons of *provider* that do not wait for their first use."""
+    singletons = provider.eager()
+
+    async def make() -> None:
+        for name, get in singletons:
+            try:
+                await get()
+            except StartupError:
+                raise
+            # The boundary of user code, as above.
+            except Exception as error:
+                raise failed_at_startup(f"making the singleton {name}", error) from error
+
+    return make
 
 
 def failed_at_startup(what: str, error: Exception) -> StartupError:
@@ -54,6 +101,15 @@ async def _call(hook: Hook) -> None:
         await result
 
 
-def _name_of(hook: Hook) -> str:
+def _takes_arguments(function: Callable[..., Any]) -> bool:
+    try:
+        parameters = signature_of(function).parameters.values()
+    except ValueError:  # some functions written in C do not tell; they are called without arguments
+        return False
+    return any(p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD} for p in parameters)
+
+
+def name_of(hook: Hook) -> str:
+    """The name of *hook* as its writer knows it."""
     name = str(getattr(hook, "__qualname__", None) or repr(hook))
     return name.rpartition("<locals>.")[2]

@@ -51,6 +51,7 @@ class ProtocolRegistration:
         routes: Makes its routes; raises `StartupError` if it cannot serve.
         on_stop: Frees what it holds, after the last request.
         also: The names of further protocols that its routes serve.
+        with_request: The types of which each of its requests brings an object, for services to ask for.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ProtocolRegistration:
     routes: Callable[[HostContext], Iterable[Route]]
     on_stop: Hook | None = None
     also: tuple[str, ...] = ()
+    with_request: tuple[type, ...] = ()
 
 
 def limiter_for(options: AgentHostOptions) -> ConcurrencyLimiter | None:

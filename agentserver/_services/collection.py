@@ -8,9 +8,15 @@ needs, and gets it::
 
     builder.services.add_singleton(Database, connect).add_scoped(TicketStore)
 
-A singleton is made once, at first use, and closed at shutdown. A scoped service is made once for each
-request and closed when the request ends. A transient one is made at each injection, and closed with what it
-was made for: the request, or the singleton.
+A singleton is made once, at first use or, if it is *eager*, when the host starts, and closed at shutdown. A
+scoped service is made once for each request, and closed when the request ends. A transient one is made at
+each injection, and closed with what it was made for: the request, or the singleton.
+
+Handlers, scoped and transient services may also ask for what each request brings: its ``InvocationContext``
+and its ``web.Request``. On a WebSocket these are of the connection.
+
+Health checks, start-up and shutdown hooks are given services as arguments, too. To a scoped service, one call
+of such a function is what a request is.
 
 **Closing.** What a factory or a class makes belongs to the container, which ends it, the last one made first:
 
@@ -29,7 +35,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 
@@ -44,7 +50,7 @@ from agentserver._services.planner import (
     name_of,
     result_of,
 )
-from agentserver._services.scopes import HandlerScope, Singletons, has_end
+from agentserver._services.scopes import HandlerScope, InjectedCall, Singletons, has_end
 from agentserver.errors import ServiceError
 
 __all__ = ["InjectingFactory", "ServiceCollection", "ServiceProvider"]
@@ -70,16 +76,20 @@ class ServiceCollection:
     def __init__(self) -> None:
         self._registrations: dict[Any, Registration] = {}
 
-    def add_singleton(self, service: ServiceType, implementation: object = None) -> ServiceCollection:
-        """Register a service that is made once, at first use, and lives until shutdown.
+    def add_singleton(
+        self, service: ServiceType, implementation: object = None, *, eager: bool = False
+    ) -> ServiceCollection:
+        """Register a service that is made once and lives until shutdown.
 
         Args:
             service: The type that arguments ask for.
             implementation: A class, a factory, or the ready object; *service* itself if left out. A function
                 is a factory: to register a function as the object, give ``lambda: function``.
+            eager: Whether it is made when the host starts, before the start-up hooks and the first request,
+                instead of at first use. If that fails, the process ends with one line that says so.
         """
         if implementation is None or is_maker(implementation):
-            return self._add(service, ServiceLifetime.SINGLETON, implementation)
+            return self._add(service, ServiceLifetime.SINGLETON, implementation, eager=eager)
         _check_key(service)
         if _is_checkable(service) and not isinstance(implementation, service):
             raise ServiceError(
@@ -109,15 +119,24 @@ class ServiceCollection:
         """
         return self._add(service, ServiceLifetime.TRANSIENT, implementation)
 
-    def build(self) -> ServiceProvider:
-        """Make the provider of what is registered by now; later registrations do not reach it."""
-        return ServiceProvider(dict(self._registrations))
+    def build(self, with_request: Iterable[type[Any]] = ()) -> ServiceProvider:
+        """Make the provider of what is registered by now; later registrations do not reach it.
 
-    def _add(self, service: Any, lifetime: ServiceLifetime, implementation: Any) -> ServiceCollection:
+        Args:
+            with_request: The types of which every request brings an object. A registration wins over them.
+        """
+        brought = {
+            kind: Registration(kind, ServiceLifetime.SCOPED, kind, with_request=True) for kind in with_request
+        }
+        return ServiceProvider({**brought, **self._registrations})
+
+    def _add(
+        self, service: Any, lifetime: ServiceLifetime, implementation: Any, *, eager: bool = False
+    ) -> ServiceCollection:
         _check_key(service)
         make = service if implementation is None else implementation
         _check_maker(service, make, f"add_{lifetime.value}({name_of(service)}")
-        self._registrations[service] = Registration(service, lifetime, _as_maker(make))
+        self._registrations[service] = Registration(service, lifetime, _as_maker(make), eager=eager)
         return self
 
 
@@ -142,7 +161,46 @@ class ServiceProvider:
         """
         plan = self._planner.resolve(self._registration(handler))
         handler_type = result_of(handler) if is_maker(handler) else type(handler)
-        return InjectingFactory(plan, self._singletons, handler_type)
+        brought = {
+            kind: self._planner.resolve(registration)
+            for kind, registration in self._registrations.items()
+            if registration.with_request and plan.request_path
+        }
+        return InjectingFactory(plan, self._singletons, handler_type, brought)
+
+    def call(self, function: Callable[..., Any], name: str) -> Callable[[], Awaitable[Any]]:
+        """Make the call of *function* with what its parameters ask for, in a scope of its own.
+
+        Args:
+            function: A function, async or not, or anything else that can be called.
+            name: What it is, for the sentence of an error.
+
+        Raises:
+            ServiceError: As for `handler_factory`, or if it asks for what only a request brings.
+        """
+        make = function
+        if not is_maker(function):  # an object that can be called: its method tells what it asks for
+            make = function.__call__  # type: ignore[operator]  # mypy knows no attributes of what is callable
+        plan = self._planner.resolve(Registration(name, ServiceLifetime.SCOPED, make))
+        if plan.request_path:
+            raise ServiceError(
+                f"{' -> '.join(plan.request_path)}: there is no {plan.request_path[-1]} outside of a request;"
+                f" only handlers and what is made for them can ask for it"
+            )
+        return InjectedCall(plan, self._singletons)
+
+    def eager(self) -> list[tuple[str, Callable[[], Awaitable[Any]]]]:
+        """The singletons to make when the host starts: the name of each, and what makes it.
+
+        Raises:
+            ServiceError: As for `handler_factory`.
+        """
+        plans = [
+            self._planner.resolve(registration)
+            for registration in self._registrations.values()
+            if registration.eager
+        ]
+        return [(plan.name, functools.partial(self._singletons.get, plan)) for plan in plans]
 
     async def aclose(self) -> None:
         """Close the singletons, the last one made first. Errors are logged, none is raised."""
@@ -167,9 +225,16 @@ class InjectingFactory(Generic[HandlerT]):
     needs_scope: bool
     handler_type: type[HandlerT] | None
 
-    def __init__(self, plan: Plan, singletons: Singletons, handler_type: type[HandlerT] | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        singletons: Singletons,
+        handler_type: type[HandlerT] | None,
+        brought: Mapping[Any, Plan],
+    ) -> None:
         self._plan = plan
         self._singletons = singletons
+        self._brought = brought
         at_once = _made_at_once(plan)
         self.needs_scope = at_once is None
         self.handler_type = handler_type
@@ -180,12 +245,20 @@ class InjectingFactory(Generic[HandlerT]):
         """Makes a handler at once, the class itself where it asks for nothing; not with ``needs_scope``."""
         return self._create
 
-    def scope(self) -> AbstractAsyncContextManager[HandlerT]:
+    def scope(self, brought: Mapping[type[Any], Any] | None = None) -> AbstractAsyncContextManager[HandlerT]:
         """Open the scope of one request: ``async with factory.scope() as handler``.
 
         What the factories raise comes out of entering it; what was made before is closed.
+
+        Args:
+            brought: The object of each type that every request brings.
         """
-        return HandlerScope(self._plan, self._singletons)
+        if not self._brought:
+            return HandlerScope(self._plan, self._singletons)
+        objects = brought or {}
+        return HandlerScope(
+            self._plan, self._singletons, {plan: objects[kind] for kind, plan in self._brought.items()}
+        )
 
     def _refuse(self) -> HandlerT:
         raise RuntimeError(f"{self._plan.name} needs a scope; use: async with factory.scope() as handler")

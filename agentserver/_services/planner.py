@@ -51,28 +51,42 @@ class ServiceLifetime(Enum):
 
 
 class Registration:
-    """What somebody registered: the type asked for, and the callable that makes it or the ready *value*."""
+    """What somebody registered: the type asked for, and the callable that makes it or the ready *value*.
+
+    An *eager* singleton is made when the host starts. What comes *with_request* nobody makes: each request
+    brings one.
+    """
 
     # No dataclasses here: each costs half a millisecond of every start, services or not.
-    __slots__ = ("lifetime", "make", "service", "value")
+    __slots__ = ("eager", "lifetime", "make", "service", "value", "with_request")
 
     def __init__(
-        self, service: Any, lifetime: ServiceLifetime, make: Callable[..., Any], value: Any = UNMADE
+        self,
+        service: Any,
+        lifetime: ServiceLifetime,
+        make: Callable[..., Any],
+        value: Any = UNMADE,
+        *,
+        eager: bool = False,
+        with_request: bool = False,
     ) -> None:
         self.service = service
         self.lifetime = lifetime
         self.make = make
         self.value = value
+        self.eager = eager
+        self.with_request = with_request
 
 
 class Plan:
     """How to make one service: call *make* with what the plans of its arguments give.
 
     A singleton's *value* is kept here once it is made. *scoped_path* names the way to a scoped service that
-    is made along with this one; empty where there is none.
+    is made along with this one, *request_path* the way to what only a request brings; empty where there is
+    none.
     """
 
-    __slots__ = ("keywords", "lifetime", "make", "name", "positional", "scoped_path", "value")
+    __slots__ = ("keywords", "lifetime", "make", "name", "positional", "request_path", "scoped_path", "value")
 
     def __init__(
         self, name: str, lifetime: ServiceLifetime, make: Callable[..., Any], value: Any = UNMADE
@@ -84,6 +98,7 @@ class Plan:
         self.positional: list[Plan] = []
         self.keywords: dict[str, Plan] = {}
         self.scoped_path: tuple[str, ...] = ()
+        self.request_path: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> Iterator[Plan]:
@@ -128,6 +143,9 @@ class DependencyPlanner:
     def _plan_for(self, registration: Registration) -> Plan:
         name = name_of(registration.service)
         plan = Plan(name, registration.lifetime, registration.make, registration.value)
+        if registration.with_request:
+            plan.scoped_path = plan.request_path = (name,)
+            return plan
         if plan.value is not UNMADE:
             return plan
         for parameter in _parameters(registration.make):
@@ -152,7 +170,20 @@ class DependencyPlanner:
             return self.resolve(registration)
         if parameter.default is not _NO_DEFAULT:
             return None
+        near = next((kind for kind in self._registrations if self._is_near(wanted, kind)), None)
+        if near is not None:
+            sentence = f"no request brings {name_of(wanted)}; ask for {name_of(near)}"
+            raise self._error(sentence, name_of(wanted))
         raise self._error(_nobody_registered(make, parameter.name, wanted), name_of(wanted))
+
+    def _is_near(self, wanted: Any, kind: Any) -> bool:
+        """Whether *kind* comes with a request, and *wanted* is a base or a kind of it."""
+        return (
+            self._registrations[kind].with_request
+            and is_class(wanted)
+            and wanted is not object
+            and (issubclass(wanted, kind) or issubclass(kind, wanted))
+        )
 
     def _resolve(self, make: Callable[..., Any], parameter: inspect.Parameter) -> Any:
         # One at a time: an annotation that is not needed, such as that of the result, may stay unresolved.
@@ -163,6 +194,15 @@ class DependencyPlanner:
             raise self._error(_unresolved(make, f"{parameter.name}: {parameter.annotation}", error)) from None
 
     def _check_lifetime(self, plan: Plan) -> None:
+        of_request = next((argument.request_path for argument in plan.arguments if argument.request_path), ())
+        if of_request and plan.lifetime is ServiceLifetime.SINGLETON:
+            raise self._error(
+                f"the singleton {plan.name} would keep the {of_request[-1]} of one request for all others;"
+                f" make {plan.name} scoped",
+                *of_request,
+            )
+        if of_request:
+            plan.request_path = (plan.name, *of_request)
         below = next((argument.scoped_path for argument in plan.arguments if argument.scoped_path), ())
         if below and plan.lifetime is ServiceLifetime.SINGLETON:
             raise self._error(

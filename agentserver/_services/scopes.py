@@ -7,14 +7,14 @@ import contextvars
 import functools
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import CoroutineType, TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from agentserver._services.planner import UNMADE, Plan, ServiceLifetime
 from agentserver._services.signature import signature_of
 
-__all__ = ["HandlerScope", "Singletons", "has_end"]
+__all__ = ["HandlerScope", "InjectedCall", "Singletons", "has_end"]
 
 HandlerT = TypeVar("HandlerT")
 
@@ -26,9 +26,9 @@ class Scope:
 
     __slots__ = ("_made", "_open", "_singletons")
 
-    def __init__(self, singletons: Singletons) -> None:
+    def __init__(self, singletons: Singletons, brought: Mapping[Plan, Any] | None = None) -> None:
         self._singletons = singletons
-        self._made: dict[Plan, Any] = {}
+        self._made: dict[Plan, Any] = dict(brought or {})
         self._open: list[tuple[str, Callable[..., Any], Any]] = []
 
     async def get(self, plan: Plan) -> Any:
@@ -45,11 +45,7 @@ class Scope:
 
     async def make(self, plan: Plan) -> Any:
         """Make the service of *plan* anew, to be ended with this scope."""
-        positional = [await self.get(argument) for argument in plan.positional]
-        keywords: dict[str, Any] = {}
-        for name, argument in plan.keywords.items():
-            ready = argument.value is not UNMADE  # asked here too: it saves a coroutine for most arguments
-            keywords[name] = argument.value if ready else await self.get(argument)
+        positional, keywords = await self.arguments(plan)
         made: Any = plan.make(*positional, **keywords)
         if isinstance(made, CoroutineType):
             made = cast("Any", await made)
@@ -61,6 +57,15 @@ class Scope:
             entered = await entered
         self._open.append((plan.name, leave, made))
         return made if entered is None else entered
+
+    async def arguments(self, plan: Plan) -> tuple[list[Any], dict[str, Any]]:
+        """Give what *plan* asks for, by position and by name."""
+        positional = [await self.get(argument) for argument in plan.positional]
+        keywords: dict[str, Any] = {}
+        for name, argument in plan.keywords.items():
+            ready = argument.value is not UNMADE  # asked here too: it saves a coroutine for most arguments
+            keywords[name] = argument.value if ready else await self.get(argument)
+        return positional, keywords
 
     async def aclose(self, error: BaseException | None = None) -> None:
         """End everything, the last one first, whatever happens on the way."""
@@ -85,8 +90,8 @@ class HandlerScope(Scope, Generic[HandlerT]):
 
     __slots__ = ("_plan",)
 
-    def __init__(self, plan: Plan, singletons: Singletons) -> None:
-        super().__init__(singletons)
+    def __init__(self, plan: Plan, singletons: Singletons, brought: Mapping[Plan, Any] | None = None) -> None:
+        super().__init__(singletons, brought)
         self._plan = plan
 
     async def __aenter__(self) -> HandlerT:
@@ -101,6 +106,38 @@ class HandlerScope(Scope, Generic[HandlerT]):
     ) -> None:
         if self._open:
             await self.aclose(error)
+
+
+class InjectedCall:
+    """A function of the user's, called with the services that its parameters ask for.
+
+    Each call has a scope of its own, which ends when the call does.
+
+    Args:
+        plan: Of the function: it makes what calling it gives, which is no service.
+        singletons: Makes what lives longer than the call.
+    """
+
+    def __init__(self, plan: Plan, singletons: Singletons) -> None:
+        self._plan = plan
+        self._singletons = singletons
+
+    def __repr__(self) -> str:
+        return repr(self._plan.make)
+
+    async def __call__(self) -> Any:
+        """Call the function, wait for what can be awaited, and end what was made for it."""
+        scope = Scope(self._singletons)
+        try:
+            positional, keywords = await scope.arguments(self._plan)
+            result: Any = self._plan.make(*positional, **keywords)
+            if inspect.isawaitable(result):
+                result = await result
+        except BaseException as error:
+            await scope.aclose(error)
+            raise
+        await scope.aclose()
+        return result
 
 
 class Singletons:
@@ -155,7 +192,8 @@ class _Life:
         except asyncio.CancelledError as cancelled:
             error = cancelled
             self.made.cancel()
-        except Exception as failure:  # noqa: BLE001  # it belongs to those who wait for the service
+        # It belongs to those who wait for the service, a sys.exit() too: here it would end the process.
+        except BaseException as failure:  # noqa: BLE001
             error = failure
             self.made.set_exception(failure)
         await scope.aclose(error)

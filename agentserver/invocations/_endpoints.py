@@ -13,7 +13,7 @@ from agentserver._http.exchange import Exchange
 from agentserver._http.ids import new_uuid
 from agentserver._http.router import Endpoint, Route
 from agentserver.invocations._handler_definition import HandlerDefinition
-from agentserver.invocations._handler_factory import HandlerFactory
+from agentserver.invocations._handler_factory import HandlerFactory, request_services
 from agentserver.invocations._ids import first_valid
 from agentserver.invocations._responses import stream, to_response
 from agentserver.invocations.context import InvocationContext
@@ -71,15 +71,20 @@ class Endpoints:
             result = await handler.handle(request, context)
             return result if isinstance(result, web.Response) else await to_response(request, result)
         if self._limiter is None:
-            return await self._call(request, "handle", lambda handler: handler.handle(request, context))
+            return await self._call(
+                request, context, "handle", lambda handler: handler.handle(request, context)
+            )
         async with self._limiter.slot(context.session_id):
-            return await self._call(request, "handle", lambda handler: handler.handle(request, context))
+            return await self._call(
+                request, context, "handle", lambda handler: handler.handle(request, context)
+            )
 
     def _by_id(self, operation: str) -> Endpoint:
         async def endpoint(request: web.Request, exchange: Exchange) -> web.StreamResponse:
             context = self._known_invocation(request, exchange)
             return await self._call(
                 request,
+                context,
                 operation,
                 lambda handler: getattr(handler, operation)(context.invocation_id, request, context),
             )
@@ -90,8 +95,20 @@ class Endpoints:
         async def endpoint(request: web.Request, exchange: Exchange) -> web.StreamResponse:
             if self._session_id:
                 exchange.headers = {SESSION_ID_HEADER: self._session_id}
+            # A document is of no invocation. What serves it may be made of a context all the same.
+            context = InvocationContext(
+                invocation_id=new_uuid(),
+                session_id=self._session_id or new_uuid(),
+                headers=request.headers,
+                query=request.query,
+                shutting_down=self._shutting_down,
+            )
             return await self._call(
-                request, operation, lambda handler: getattr(handler, operation)(request), content_type
+                request,
+                context,
+                operation,
+                lambda handler: getattr(handler, operation)(request),
+                content_type,
             )
 
         return endpoint
@@ -132,6 +149,7 @@ class Endpoints:
     async def _call(
         self,
         request: web.Request,
+        context: InvocationContext,
         operation: str,
         invoke: Callable[[Any], Any],
         text_type: str | None = None,
@@ -139,7 +157,7 @@ class Endpoints:
         streams = operation in self._streaming
         if not self._factory.needs_scope:
             return await _respond(request, invoke(self._factory.create()), text_type, streams=streams)
-        async with self._factory.scope() as handler:
+        async with self._factory.scope(request_services(request, context)) as handler:
             response = await _respond(request, invoke(handler), text_type, streams=streams)
             # Services of the request must live until its last byte has gone out.
             await response.prepare(request)

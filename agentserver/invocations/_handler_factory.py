@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+from aiohttp import web
 
 from agentserver._hosting.hooks import failed_at_startup
 from agentserver._services.collection import ServiceCollection, ServiceProvider
@@ -14,6 +16,7 @@ from agentserver._services.scopes import has_end
 from agentserver._services.signature import signature_of
 from agentserver.errors import HandlerError, StartupError
 from agentserver.invocations._handler_definition import HandlerDefinition, define
+from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.handler import InvocationHandler
 
 Made: TypeAlias = (
@@ -24,6 +27,15 @@ Made: TypeAlias = (
     | AbstractAsyncContextManager[InvocationHandler]
 )
 HandlerSource: TypeAlias = type[InvocationHandler] | InvocationHandler | Callable[..., Made]
+
+
+REQUEST_TYPES: Final = (web.Request, InvocationContext)
+"""Of these each request brings an object, which handlers and what is made for them may ask for."""
+
+
+def request_services(request: web.Request, context: InvocationContext) -> Mapping[type[Any], Any]:
+    """What a request brings to the scope that serves it, by the types of `REQUEST_TYPES`."""
+    return {web.Request: request, InvocationContext: context}
 
 
 class HandlerFactory(Protocol):
@@ -39,8 +51,10 @@ class HandlerFactory(Protocol):
         """Makes the handler at once; only without a need for a scope."""
         ...
 
-    def scope(self) -> AbstractAsyncContextManager[InvocationHandler]:
-        """Open the scope of one request, which gives the handler."""
+    def scope(
+        self, brought: Mapping[type[Any], Any] | None = None
+    ) -> AbstractAsyncContextManager[InvocationHandler]:
+        """Open the scope of one request, which gives the handler; *brought* comes from `request_services`."""
         ...
 
 
@@ -52,7 +66,9 @@ class PlainHandlerFactory:
     def __init__(self, make: Callable[[], InvocationHandler]) -> None:
         self.create = make
 
-    def scope(self) -> AbstractAsyncContextManager[InvocationHandler]:
+    def scope(
+        self, brought: Mapping[type[Any], Any] | None = None
+    ) -> AbstractAsyncContextManager[InvocationHandler]:
         """Give the handler; there is nothing to close."""
         return nullcontext(self.create())
 
@@ -75,7 +91,7 @@ def handler_factory(
             return PlainHandlerFactory(lambda: handler)
         if _makes_at_once(handler) and not _asks_for_something(handler) and not has_end(offered.type):
             return PlainHandlerFactory(cast("Callable[[], InvocationHandler]", handler))
-    return (provider or ServiceCollection().build()).handler_factory(handler)
+    return (provider or ServiceCollection().build(REQUEST_TYPES)).handler_factory(handler)
 
 
 def definition(handler: HandlerSource) -> HandlerDefinition:

@@ -21,7 +21,7 @@ from agentserver._websocket.connection import Link
 from agentserver._websocket.handshake import accept
 from agentserver._websocket.keepalive import Keepalive
 from agentserver._websocket.response import WebSocket
-from agentserver.invocations._handler_factory import HandlerFactory
+from agentserver.invocations._handler_factory import HandlerFactory, request_services
 from agentserver.invocations._ids import first_valid
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.options import InvocationsServerOptions
@@ -183,7 +183,7 @@ class Connection:
         self._lifetime.add_listener(self._go_away)
         keepalive = Keepalive(link, ping_interval) if ping_interval else None
         try:
-            await self._run()
+            await self._run(request)
             await self._until_lost(link)
         finally:
             self._lifetime.remove_listener(self._go_away)
@@ -195,12 +195,12 @@ class Connection:
             # aiohttp cancels the request's task when it learns of the end: not before that is done.
             asyncio.get_running_loop().call_soon(request.protocol.connection_lost, None)
 
-    async def _run(self) -> None:
+    async def _run(self, request: web.Request) -> None:
         link = self._websocket.link
         self._task = asyncio.current_task()
         code, reason = CloseCode.NORMAL, b""
         try:
-            await self._call_handler()
+            await self._call_handler(request)
         except asyncio.CancelledError as error:
             if self._was_cancelled():
                 self._error = ErrorCode.CANCELLED
@@ -219,12 +219,12 @@ class Connection:
                 self._grace.cancel()
         link.close(code, reason)
 
-    async def _call_handler(self) -> None:
+    async def _call_handler(self, request: web.Request) -> None:
         if not self._factory.needs_scope:
             handler: Any = self._factory.create()
             await handler.handle_websocket(self._websocket, self._context)
             return
-        async with self._factory.scope() as handler:
+        async with self._factory.scope(request_services(request, self._context)) as handler:
             await handler.handle_websocket(self._websocket, self._context)
 
     def _failed(self, error: BaseException) -> tuple[CloseCode, bytes]:

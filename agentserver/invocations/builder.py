@@ -13,7 +13,12 @@ from agentserver._http.server_header import server_header_segment
 from agentserver.environment import FoundryEnvironment
 from agentserver.invocations._endpoints import Endpoints
 from agentserver.invocations._handler_definition import HandlerDefinition
-from agentserver.invocations._handler_factory import HandlerSource, definition, handler_factory
+from agentserver.invocations._handler_factory import (
+    REQUEST_TYPES,
+    HandlerSource,
+    definition,
+    handler_factory,
+)
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
 
@@ -42,7 +47,11 @@ class AgentHostBuilder(HostBuilder):
         also = (INVOCATIONS_WS_PROTOCOL,) if offered.interface.websockets else ()
         return self.register_protocol(
             ProtocolRegistration(
-                INVOCATIONS_PROTOCOL, server_header_segment("agentserver-invocations"), routes, also=also
+                INVOCATIONS_PROTOCOL,
+                server_header_segment("agentserver-invocations"),
+                routes,
+                also=also,
+                with_request=REQUEST_TYPES,
             )
         )
 

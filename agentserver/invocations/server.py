@@ -7,6 +7,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from agentserver._hosting.health import HealthChecks, readiness_route
+from agentserver._hosting.hooks import eager_singletons, run_at_startup
 from agentserver._hosting.process import exit_with
 from agentserver._hosting.protocol import HostContext, limiter_for, make_pipeline, mount
 from agentserver._http.lifetime import Lifetime
@@ -18,7 +19,7 @@ from agentserver._telemetry.logging import configure_logging
 from agentserver._telemetry.setup import Telemetry, TracingOptions
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import StartupError
-from agentserver.invocations._handler_factory import HandlerSource, definition
+from agentserver.invocations._handler_factory import REQUEST_TYPES, HandlerSource, definition
 from agentserver.invocations.builder import AgentHost, AgentHostBuilder, routes_of
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.options import AgentHostOptions
@@ -89,7 +90,7 @@ def map_invocations_server(
         StartupError: If the handler cannot serve, a path is taken, or a variable has a value that cannot be
             used.
     """
-    provider = None if services is None else services.build()
+    provider = None if services is None else services.build(REQUEST_TYPES)
     options = options or AgentHostOptions()
     host = HostContext(
         FoundryEnvironment.read() if environment is None else environment,
@@ -126,9 +127,12 @@ def _wind_down(app: web.Application, host: HostContext) -> None:
 
 def _observe(app: web.Application, host: HostContext, pipeline: Pipeline) -> None:
     telemetry = Telemetry(host.environment, TracingOptions(), pipeline)
+    make_singletons = None if host.provider is None else eager_singletons(host.provider)
 
     async def start(_app: web.Application) -> None:
         telemetry.start()
+        if make_singletons is not None:
+            await run_at_startup([make_singletons])
 
     async def flush(_app: web.Application) -> None:
         await telemetry.stop()
