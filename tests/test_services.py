@@ -288,7 +288,9 @@ async def test_a_factory_may_give_none_and_is_not_asked_again() -> None:
     def no_database() -> None:
         calls.append(1)
 
-    factory = ServiceCollection().add_singleton(Database, no_database).build().handler_factory(TicketStore)
+    factory = (
+        ServiceCollection().add_singleton(Database, giving(no_database)).build().handler_factory(TicketStore)
+    )
     for _ in range(2):
         async with factory.scope() as store:
             assert store.database is None
@@ -410,7 +412,7 @@ async def test_a_singleton_whose_making_failed_is_tried_again_by_the_next_reques
 async def test_a_singleton_does_not_take_the_context_of_the_request_that_asks_first() -> None:
     request_id = contextvars.ContextVar("request_id", default="none")
     seen: list[str] = []
-    services = ServiceCollection().add_singleton(Database, lambda: seen.append(request_id.get()))
+    services = ServiceCollection().add_singleton(Database, giving(lambda: seen.append(request_id.get())))
     factory = services.build().handler_factory(TicketStore)
     request_id.set("request-1")
     async with factory.scope():
@@ -657,7 +659,7 @@ async def test_a_cancellation_that_arrives_while_closing_still_closes_the_rest_a
             closing.set()
             await asyncio.Event().wait()
 
-    def slow(entered: Entered) -> Slow:
+    def slow(entered: Entered) -> Any:
         return Slow()
 
     services = ServiceCollection().add_singleton(Journal, journal).add_scoped(Entered)
@@ -770,7 +772,7 @@ async def test_an_object_that_was_registered_ready_made_is_never_closed() -> Non
     assert journal == []
 
 
-def _hands_on(entered: Entered) -> Entered:
+def _hands_on(entered: Entered) -> Any:
     return entered
 
 
@@ -1052,7 +1054,7 @@ def test_a_parameter_without_annotation_is_refused() -> None:
     )
 
 
-unannotated: Callable[[Any], object] = lambda database: (database, "store")  # noqa: E731  # the case under test
+unannotated: Callable[[Any], Any] = lambda database: (database, "store")  # noqa: E731  # the case under test
 
 
 def test_a_lambda_with_a_parameter_is_refused_with_the_way_out() -> None:

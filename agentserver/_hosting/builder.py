@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from agentserver._hosting.health import HealthChecks, readiness_route
 from agentserver._hosting.hooks import Hook, eager_singletons, name_of, with_services
@@ -23,6 +23,8 @@ from agentserver.options import AgentHostOptions
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+
+    from agentserver._hosting.configure_arguments import ConfigureArguments
 
 
 @dataclass(eq=False, repr=False)
@@ -76,7 +78,7 @@ class HostBuilder:
         self._protocols.append(protocol)
         return self
 
-    def configure(self, **options: Any) -> Self:
+    def configure(self, **options: Unpack[ConfigureArguments]) -> Self:
         """Replace single options, by the names of `AgentHostOptions`.
 
         Raises:

@@ -37,7 +37,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar, overload
 
 from agentserver._services.planner import (
     UNMADE,
@@ -53,12 +53,12 @@ from agentserver._services.planner import (
 from agentserver._services.scopes import HandlerScope, InjectedCall, Singletons, has_end
 from agentserver.errors import ServiceError
 
+if TYPE_CHECKING:
+    from agentserver._services.typing import Maker, NewTypeKey, Ready, ServiceKey, ServiceT
+
 __all__ = ["InjectingFactory", "ServiceCollection", "ServiceProvider"]
 
 HandlerT = TypeVar("HandlerT")
-
-ServiceType: TypeAlias = type[Any] | Callable[..., Any]
-"""A type that arguments may ask for. To a type checker, a ``NewType`` and a protocol are only callable."""
 
 
 class ServiceCollection:
@@ -76,8 +76,22 @@ class ServiceCollection:
     def __init__(self) -> None:
         self._registrations: dict[Any, Registration] = {}
 
+    @overload
     def add_singleton(
-        self, service: ServiceType, implementation: object = None, *, eager: bool = False
+        self,
+        service: ServiceKey[ServiceT],
+        implementation: Ready[ServiceT] | Maker[ServiceT] | None = None,
+        *,
+        eager: bool = False,
+    ) -> ServiceCollection: ...
+
+    @overload
+    def add_singleton(
+        self, service: NewTypeKey, implementation: object = None, *, eager: bool = False
+    ) -> ServiceCollection: ...
+
+    def add_singleton(
+        self, service: Any, implementation: Any = None, *, eager: bool = False
     ) -> ServiceCollection:
         """Register a service that is made once and lives until shutdown.
 
@@ -101,7 +115,15 @@ class ServiceCollection:
         )
         return self
 
-    def add_scoped(self, service: ServiceType, implementation: object = None) -> ServiceCollection:
+    @overload
+    def add_scoped(
+        self, service: ServiceKey[ServiceT], implementation: Maker[ServiceT] | None = None
+    ) -> ServiceCollection: ...
+
+    @overload
+    def add_scoped(self, service: NewTypeKey, implementation: object = None) -> ServiceCollection: ...
+
+    def add_scoped(self, service: Any, implementation: Any = None) -> ServiceCollection:
         """Register a service that is made once for each request, and closed when the request ends.
 
         Args:
@@ -110,7 +132,15 @@ class ServiceCollection:
         """
         return self._add(service, ServiceLifetime.SCOPED, implementation)
 
-    def add_transient(self, service: ServiceType, implementation: object = None) -> ServiceCollection:
+    @overload
+    def add_transient(
+        self, service: ServiceKey[ServiceT], implementation: Maker[ServiceT] | None = None
+    ) -> ServiceCollection: ...
+
+    @overload
+    def add_transient(self, service: NewTypeKey, implementation: object = None) -> ServiceCollection: ...
+
+    def add_transient(self, service: Any, implementation: Any = None) -> ServiceCollection:
         """Register a service that is made anew for each argument that asks for it.
 
         Args:

@@ -255,10 +255,15 @@ async def test_annotations_that_only_a_type_checker_can_resolve_do_not_matter() 
         assert (await ask(client, post())).body == b"late"
 
 
+def mistyped(**options: Any) -> Callable[[AgentHostBuilder], object]:
+    """What a type checker would not let pass."""
+    return lambda builder: builder.configure(**options)
+
+
 BAD_OPTIONS: list[tuple[Callable[[AgentHostBuilder], object], str]] = [
-    (lambda builder: builder.configure(prot=1), "there is no option 'prot'; there are: host, port, "),
+    (mistyped(prot=1), "there is no option 'prot'; there are: host, port, "),
     (
-        lambda builder: builder.configure(port="8088"),
+        mistyped(port="8088"),
         "port is '8088', but it must be a whole number from 0 to 65535",
     ),
     (
@@ -270,7 +275,7 @@ BAD_OPTIONS: list[tuple[Callable[[AgentHostBuilder], object], str]] = [
         "max_body_size is -1, but it must be a finite number, 0 or more",
     ),
     (
-        lambda builder: builder.configure(max_body_size="1 MB"),
+        mistyped(max_body_size="1 MB"),
         "max_body_size is '1 MB', but it must be a finite number, 0 or more",
     ),
     (
@@ -282,7 +287,7 @@ BAD_OPTIONS: list[tuple[Callable[[AgentHostBuilder], object], str]] = [
         "max_invocations is 0, but it must be a whole number, 1 or more, or None for no limit",
     ),
     (
-        lambda builder: builder.configure(server_segments="assistant/1.0"),
+        mistyped(server_segments="assistant/1.0"),
         "server_segments must be a tuple, such as ('assistant/1.0',)",
     ),
     (
