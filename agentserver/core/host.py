@@ -41,6 +41,7 @@ class HostParts:
     telemetry: Telemetry
     protocols: tuple[str, ...]
     app: web.Application | None
+    listener: socket.socket | None
     on_startup: tuple[Hook, ...]
     on_shutdown: tuple[Hook, ...]
 
@@ -58,6 +59,7 @@ class Host:
         self._telemetry = parts.telemetry
         self._protocols = parts.protocols
         self._app = parts.app
+        self._inherited = parts.listener
         self._on_startup = parts.on_startup
         self._on_shutdown = parts.on_shutdown
         self._server: HostServer | None = None
@@ -129,7 +131,10 @@ class Host:
         port = environment.port if options.port is None else options.port
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(server, options.host, port, backlog=1024)
+            if self._inherited is None:
+                self._listener = await loop.create_server(server, options.host, port, backlog=1024)
+            else:
+                self._listener = await loop.create_server(server, sock=self._inherited, backlog=1024)
         except OSError as error:
             raise _cannot_listen(options.host, port, error) from None
         if options.blocked_loop_threshold:
