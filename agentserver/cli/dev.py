@@ -26,7 +26,7 @@ from agentserver.cli.target import TargetError
 from agentserver.cli.variables import read_variables
 from agentserver.core.environment import FoundryEnvironment
 from agentserver.errors import AgentServerError
-from agentserver.wire import LOG_FORMAT_VARIABLE, PORT_VARIABLE, SHUTDOWN_TIMEOUT_VARIABLE
+from agentserver.wire import LOG_FORMAT_VARIABLE, SHUTDOWN_TIMEOUT_VARIABLE
 
 __all__ = ["dev"]
 

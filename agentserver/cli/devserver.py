@@ -38,7 +38,7 @@ def main() -> int:
         if arguments.log_format is None and LOG_FORMAT_VARIABLE not in os.environ:
             log_for_a_person(FoundryEnvironment.read().log_level, held.announcement)
         HostBuilder.adjust = held.adjust
-        vars(web)["TCPSite"] = held.site
+        web.TCPSite = held.site  # type: ignore[assignment,misc]  # what makes one, in place of the class
         serve(arguments.target)
     except TargetError as error:
         if error.__cause__ is not None:
@@ -92,9 +92,7 @@ class _Held:
         """What ``web.run_app`` and its like make to listen: on the held socket, if it is the same port."""
         listener = self._listener
         if self._is_taken or listener is None or port != listener.getsockname()[1]:
-            return _TCPSite(
-                runner, host, port, reuse_address=reuse_address, reuse_port=reuse_port, **options
-            )
+            return _TCPSite(runner, host, port, reuse_address=reuse_address, reuse_port=reuse_port, **options)
         self._is_taken = True
         if self._arguments.cors:
             note("--cors is for the agent's own host: the application answers for its own headers", "yellow")

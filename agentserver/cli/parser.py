@@ -252,7 +252,9 @@ def _port(text: str) -> int:
 def _origin(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if text != "*" and not (scheme in {"http", "https"} and rest and not set(rest) & set("/?#@ *")):
-        raise argparse.ArgumentTypeError(f"{text!r} is no origin: give one such as http://localhost:3000, or *")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no origin: give one such as http://localhost:3000, or *"
+        )
     return text.lower()
 
 

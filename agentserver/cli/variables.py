@@ -29,7 +29,8 @@ class Source(NamedTuple):
 
     def __str__(self) -> str:
         words = f"{self.path.name}: {', '.join(self.variables) or 'nothing'}"
-        return words + "".join(f"; {name} is left out: what it refers to is not set" for name in self.unresolved)
+        left_out = ", ".join(self.unresolved)
+        return words + (f"; left out, as they refer to what is not set: {left_out}" if left_out else "")
 
 
 def read_variables(directories: Iterable[Path], environment: Mapping[str, str]) -> list[Source]:
@@ -80,16 +81,18 @@ def _read_agent_yaml(path: Path) -> dict[str, str]:
         document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise _unreadable(path, error) from None
-    entries: Any = document.get("environment_variables") if isinstance(document, dict) else None
-    if entries is None:
-        return {}
-    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
-        raise CommandError(f"{path.name}: environment_variables must be a list of {{name: …, value: …}}")
-    return {entry["name"]: _text(entry.get("value")) for entry in entries}
+    try:
+        entries: Any = document.get("environment_variables") if document else None
+        return {_name(entry["name"]): _text(entry.get("value")) for entry in entries or ()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        words = f"{path.name}: environment_variables must be a list of {{name: NAME, value: VALUE}}"
+        raise CommandError(words) from None
 
 
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("name"), str) and entry["name"] != ""
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not value or set(value) & set("=\0"):
+        raise ValueError(value)
+    return value
 
 
 def _text(value: Any) -> str:

@@ -28,6 +28,8 @@ from agentserver.errors import StartupError
 
 logger = logging.getLogger("agentserver")
 
+ARRIVAL_TIME: Final = 0.02
+"""Seconds in which a request that is on its way over an accepted connection can still arrive."""
 CLEAN_UP_TIME: Final = 5.0
 """Seconds that a start-up hook has for its own cleaning up once it was cancelled."""
 
@@ -157,6 +159,7 @@ class Host:
             self._watchdog.stop()
         if self._listener is not None:
             self._listener.close()
+            await asyncio.sleep(ARRIVAL_TIME)
         if self._server is not None:
             self._server.pre_shutdown()
             self.lifetime.begin_drain()

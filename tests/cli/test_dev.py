@@ -68,7 +68,9 @@ async def test_a_change_restarts_the_server_within_a_second_and_says_so_in_one_l
             await screen.until("POST /invocations 200")
     assert min(seconds) < 1.5  # the best of them: the machine may have other things to do
     lines = [line for line in screen.text.splitlines() if "POST" not in line]
-    assert [re.sub(r"\d+", "0", line) for line in lines[2:]] == ["0:0:0 agent.py changed: restarted in 0.0 s"] * 3
+    assert [re.sub(r"\d+", "0", line) for line in lines[2:]] == [
+        "0:0:0 agent.py changed: restarted in 0.0 s"
+    ] * 3
 
 
 async def test_the_traceback_shows_the_developers_own_frames_alone(agent: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from agentserver.cli.dev_log import own_traceback
 from tests.cli.process import cli
 from tests.cli.terminal import terminal
-from tests.cli.test_dev import listening
+from tests.cli.test_dev import listening, save
 
 AGENT = """
 from agentserver import BadRequestError, InvocationActionHandler, InvocationError
@@ -60,7 +60,7 @@ async def test_a_refused_request_is_shown_with_its_reason(agent: Path) -> None:
 
 
 async def test_a_connection_is_shown_with_its_close_code_and_each_of_its_actions(agent: Path) -> None:
-    agent.write_text(AGENT.partition("    async def handle_websocket")[0])
+    save(agent, AGENT.partition("    async def handle_websocket")[0])
     async with terminal("dev", str(agent), "--port", "0") as screen:
         url = (await listening(screen)).removesuffix("/invocations")
         done = await cli("connect", "--actions", "--json", "--url", url, stdin='{"to": 2}\n{}\n')
@@ -75,7 +75,7 @@ async def test_a_connection_is_shown_with_its_close_code_and_each_of_its_actions
 
 
 async def test_a_close_code_of_the_agents_own_is_shown(agent: Path) -> None:
-    agent.write_text(AGENT.replace("InvocationActionHandler", "InvocationWebSocketHandler"))
+    save(agent, AGENT.replace("InvocationActionHandler", "InvocationWebSocketHandler"))
     async with terminal("dev", str(agent), "--port", "0") as screen:
         url = (await listening(screen)).removesuffix("/invocations")
         assert (await cli("connect", "--url", url)).code == 6
@@ -114,15 +114,13 @@ async def test_what_is_no_origin_ends_with_2_and_one_sentence(origin: str, agent
 
 
 def test_a_traceback_of_own_frames_needs_nothing_deprecated() -> None:
+    with pytest.raises(SyntaxError) as broken:
+        compile("def f(:", "agent.py", "exec")
+    error = LookupError("outer")
+    error.__cause__ = ValueError("inner")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        try:
-            compile("def f(:", "agent.py", "exec")
-        except SyntaxError as error:
-            assert "def f(:" in own_traceback(error)
-        try:
-            raise LookupError("outer") from ValueError("inner")
-        except LookupError as error:
-            text = own_traceback(error)
+        assert "def f(:" in own_traceback(broken.value)
+        text = own_traceback(error)
     assert "ValueError: inner" in text
     assert text.endswith("LookupError: outer")

@@ -16,7 +16,6 @@ from tests.cli.test_dev import AGENT, listening, said, save
 from tests.servers import ROOT, free_port
 
 
-
 @pytest.fixture
 def agent(tmp_path: Path) -> Path:
     path = tmp_path / "agent.py"

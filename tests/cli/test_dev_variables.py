@@ -50,7 +50,7 @@ async def test_variables_of_both_files_reach_the_agent_and_are_named_without_the
     async with terminal("dev", str(project / "agent.py"), "--port", "0", env=env) as screen:
         shown = await screen.until("listening")
         assert "variables of .env: KEY, BOTH and of agent.yaml: GREETING, LIMIT, REFERENCE; " in shown
-        assert "LOST is left out: what it refers to is not set" in shown
+        assert "left out, as they refer to what is not set: LOST" in shown
         screen.rewind()
         url = await listening(screen)
         for name, value in (
