@@ -31,9 +31,9 @@ from agentserver.wire import LOG_FORMAT_VARIABLE, SHUTDOWN_TIMEOUT_VARIABLE
 __all__ = ["dev"]
 
 _SUFFIXES: Final = (".py", ".yaml", ".yml", ".toml", ".json", ".env", ".md", ".txt", ".j2")
-_DRAIN_SECONDS: Final = 0.5
+_DRAIN_SECONDS: Final = 0.3
 """What requests under way have to end in: who saves a file does not want to wait for the old code."""
-_CLEAN_UP_SECONDS: Final = 0.5
+_CLEAN_UP_SECONDS: Final = 0.7
 """What shutdown hooks have after that, until the server is killed."""
 
 
