@@ -16,7 +16,7 @@ _EXIT_CODES: Final = """\
 exit codes:
   0 done   1 could not start, or a check failed   2 wrong usage   3 the target cannot be loaded
   4 no server answers   5 token missing or refused   6 the agent answered with an error
-  7 connection broken or timed out   130 interrupted
+  7 connection broken or timed out   8 the watched invocation was cancelled   130 interrupted
 """
 
 _COMMANDS: Final[Mapping[str, str]] = {
