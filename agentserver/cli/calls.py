@@ -110,9 +110,9 @@ async def _point_to_websocket(url: str) -> None:
     """
     import aiohttp
 
+    timeout = aiohttp.ClientTimeout(_PROBE_SECONDS)
     for route, option in ((ACTIONS_ROUTE, " --actions"), (WEBSOCKET_ROUTE, "")):
         try:
-            timeout = aiohttp.ClientTimeout(_PROBE_SECONDS)
             # Without an upgrade a server that has the route refuses it, with no 404, and runs nothing.
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,

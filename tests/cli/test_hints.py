@@ -1,4 +1,4 @@
-"""Where a command can tell what was meant: addresses without a scheme, WebSockets, how an invocation ended."""
+"""Where a command can tell what was meant: addresses without a scheme, WebSockets, ends of invocations."""
 
 from __future__ import annotations
 
