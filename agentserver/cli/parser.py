@@ -196,6 +196,11 @@ def _new(commands: _Commands) -> None:
     ):
         kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=words)
     parser.set_defaults(kind="basic")
+    parser.add_argument(
+        "--wheel",
+        metavar="PATH",
+        help="a wheel of agentserver-invocations for the project to install, instead of PyPI's",
+    )
     parser.add_argument("--json", action="store_true", help="print the files as a JSON list")
 
 
