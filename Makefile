@@ -7,10 +7,14 @@ BIN    := $(VENV)/bin
 SAMPLE ?= 01_getting_started
 PEER   := parity/.venv
 
-.PHONY: run test test-templates style types bench bench-quick check lock hardening parity autobahn clean
+.PHONY: run wheel test test-templates style types bench bench-quick check lock hardening parity autobahn clean
 
 run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088, or make run SAMPLE=03_streaming
 	$(BIN)/python samples/$(SAMPLE)/main.py
+
+wheel: | $(VENV)/bin/python  ## build what to install, until PyPI has it, into dist/
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
 test: $(VENV)/.test  ## set up and run lint, types and every test
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,6 +38,8 @@ class HostBuilder:
 
     overrides: ClassVar[Mapping[str, Any]] = {}
     """Options that go before those of the code: what the process's command line says."""
+    adjust: ClassVar[Callable[[HostBuilder], object] | None] = None
+    """Called with each builder when it builds: what ``agentserver dev`` changes of the code's host."""
 
     environment: FoundryEnvironment = field(default_factory=FoundryEnvironment.read)
     options: AgentHostOptions = field(default_factory=AgentHostOptions)
@@ -49,6 +52,7 @@ class HostBuilder:
         self._app: web.Application | None = None
         self._services: ServiceCollection | None = None
         self._tracing = TracingOptions()
+        self.listener: socket.socket | None = None  # one that listens already, instead of host and port
 
     @property
     def services(self) -> ServiceCollection:
@@ -159,6 +163,9 @@ class HostBuilder:
         if not self._protocols:
             raise ConfigurationError("the host serves no protocol: call add_invocations(MyHandler) first")
         self.configure(**self.overrides)
+        adjust = type(self).adjust
+        if adjust is not None:
+            adjust(self)
         lifetime = Lifetime()
         with_request = [kind for protocol in self._protocols for kind in protocol.with_request]
         provider = None if self._services is None else self._services.build(with_request)
@@ -189,6 +196,7 @@ class HostBuilder:
             telemetry=telemetry,
             protocols=tuple(name for protocol in self._protocols for name in (protocol.name, *protocol.also)),
             app=self._app,
+            listener=self.listener,
             on_startup=tuple(on_startup),
             on_shutdown=tuple(on_shutdown),
         )

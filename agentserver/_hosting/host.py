@@ -33,6 +33,8 @@ from agentserver.errors import StartupError
 
 logger = logging.getLogger("agentserver")
 
+ARRIVAL_TIME: Final = 0.02
+"""Seconds in which a request that is on its way over an accepted connection can still arrive."""
 CLEAN_UP_TIME: Final = 5.0
 """Seconds that a start-up hook has for its own cleaning up once it was cancelled."""
 
@@ -46,6 +48,7 @@ class HostParts:
     telemetry: Telemetry
     protocols: tuple[str, ...]
     app: web.Application | None
+    listener: socket.socket | None
     on_startup: tuple[Hook, ...]
     on_shutdown: tuple[Hook, ...]
 
@@ -63,6 +66,7 @@ class Host:
         self._telemetry = parts.telemetry
         self._protocols = parts.protocols
         self._app = parts.app
+        self._inherited = parts.listener
         self._on_startup = parts.on_startup
         self._on_shutdown = parts.on_shutdown
         self._server: HostServer | None = None
@@ -134,7 +138,10 @@ class Host:
         port = environment.port if options.port is None else options.port
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(server, options.host, port, backlog=1024)
+            if self._inherited is None:
+                self._listener = await loop.create_server(server, options.host, port, backlog=1024)
+            else:
+                self._listener = await loop.create_server(server, sock=self._inherited, backlog=1024)
         except OSError as error:
             raise _cannot_listen(options.host, port, error) from None
         if options.blocked_loop_threshold:
@@ -157,6 +164,7 @@ class Host:
             self._watchdog.stop()
         if self._listener is not None:
             self._listener.close()
+            await asyncio.sleep(ARRIVAL_TIME)
         if self._server is not None:
             self._server.pre_shutdown()
             self.lifetime.begin_drain()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextvars import Token
+from time import perf_counter
 from types import TracebackType
 
 from typing_extensions import Self
@@ -22,7 +23,8 @@ logger = logging.getLogger("agentserver.actions")
 class Observation:
     """Around one action, in the task that serves it: log records and spans made there carry its ids.
 
-    An exception that leaves it means that the connection is gone.
+    An exception that leaves it means that the connection is gone. At level ``DEBUG`` each action leaves a
+    line in the log that says how it ended.
 
     Args:
         operation: ``invoke``, ``get_invocation`` or ``cancel_invocation``.
@@ -35,6 +37,8 @@ class Observation:
         self._scope: ActionScope | None = None
         self._error: BaseException | None = None
         self._code = ""
+        self._ended = "done"
+        self._started = perf_counter()
         self._before: Token[Exchange | None] | None = None
 
     def __enter__(self) -> Self:
@@ -53,13 +57,14 @@ class Observation:
         """The handler failed; an error that it did not mean to tell the client goes to the log."""
         failure = classify(error)
         self._error, self._code = error, failure.code
+        self._ended = f"{failure.code}: {failure.message}"
         if not failure.expected:
             logger.error("%s failed", self._operation, exc_info=error)
         return failure
 
     def cancelled(self) -> None:
         """The client has cancelled it."""
-        self._code = ErrorCode.CANCELLED.value
+        self._code = self._ended = ErrorCode.CANCELLED.value
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -68,5 +73,7 @@ class Observation:
             self.cancelled()
         if self._scope is not None:
             self._scope.end(self._error, self._code)
+        milliseconds = (perf_counter() - self._started) * 1000
+        logger.debug("%s %s after %.1f ms", self._operation, self._ended, milliseconds)
         if self._before is not None:
             current_exchange.reset(self._before)

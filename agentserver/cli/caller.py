@@ -14,15 +14,20 @@ from agentserver.wire import PORT_VARIABLE, PROJECT_ENDPOINT_VARIABLE
 if TYPE_CHECKING:
     from agentserver.client import InvocationsClient
 
-__all__ = ["TOKEN_VARIABLE", "URL_VARIABLE", "calling", "default_url"]
+__all__ = ["TOKEN_VARIABLE", "URL_VARIABLE", "calling", "url_of"]
 
 URL_VARIABLE = "AGENTSERVER_URL"
 TOKEN_VARIABLE = "AGENTSERVER_TOKEN"  # noqa: S105 - the name of a variable, no secret
 
 
-def default_url() -> str:
-    """Where a server is when nothing says so: AGENTSERVER_URL, else this machine and PORT."""
-    return os.environ.get(URL_VARIABLE) or f"http://localhost:{os.environ.get(PORT_VARIABLE) or 8088}"
+def url_of(arguments: argparse.Namespace) -> str:
+    """Where the server is: --url, else AGENTSERVER_URL, else this machine and PORT; ``http`` unless said."""
+    url: str | None = arguments.url or os.environ.get(URL_VARIABLE)
+    return _with_scheme(url or f"localhost:{os.environ.get(PORT_VARIABLE) or 8088}", "http")
+
+
+def _with_scheme(url: str, scheme: str) -> str:
+    return url if "://" in url else f"{scheme}://{url}"
 
 
 def calling(
@@ -65,7 +70,7 @@ def _client(arguments: argparse.Namespace) -> InvocationsClient:
     timeouts = Timeouts(answer=arguments.timeout, idle=arguments.timeout)
     if arguments.agent is None:
         return InvocationsClient(
-            arguments.url or default_url(),
+            url_of(arguments),
             session_id=arguments.session,
             headers=headers,
             credential=credential,
@@ -101,4 +106,4 @@ def _project(arguments: argparse.Namespace) -> str:
     project: str | None = arguments.project or os.environ.get(PROJECT_ENDPOINT_VARIABLE)
     if project is None:
         raise CommandError(f"--agent needs a project: give --project URL, or set {PROJECT_ENDPOINT_VARIABLE}")
-    return project
+    return _with_scheme(project, "https")

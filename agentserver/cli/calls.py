@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from agentserver.cli.caller import calling
+from agentserver.cli.caller import calling, url_of
 from agentserver.cli.console import note, print_json, print_text, styled
 from agentserver.cli.files import read_file
 from agentserver.cli.outcome import CommandError, Exit
+from agentserver.wire import ACTIONS_ROUTE, WEBSOCKET_ROUTE
 
 if TYPE_CHECKING:
     from agentserver.client import Answer, InvocationsClient, Stream
 
 __all__ = ["cancel", "get", "invoke", "watch"]
+
+_FAILED: Final = frozenset({"failed", "failure", "error", "errored", "expired", "timed_out"})
+_CANCELLED: Final = frozenset({"cancelled", "canceled", "aborted"})
+_PROBE_SECONDS: Final = 2.0
 
 
 def invoke(arguments: argparse.Namespace) -> int:
@@ -23,12 +29,19 @@ def invoke(arguments: argparse.Namespace) -> int:
     body, media_type = _body(arguments)
 
     async def call(client: InvocationsClient) -> int:
-        async with client.stream(
-            body, content_type=media_type, invocation_id=arguments.id, query=dict(arguments.query)
-        ) as stream:
-            if sys.stderr.isatty() and not arguments.json:
-                note(f"invocation {stream.invocation_id}  session {stream.session_id}")
-            await _print_stream(stream, as_json=arguments.json)
+        from agentserver.client import ResponseError
+
+        try:
+            async with client.stream(
+                body, content_type=media_type, invocation_id=arguments.id, query=dict(arguments.query)
+            ) as stream:
+                if sys.stderr.isatty() and not arguments.json:
+                    note(f"invocation {stream.invocation_id}  session {stream.session_id}")
+                await _print_stream(stream, as_json=arguments.json)
+        except ResponseError as error:
+            if error.status == 404 and arguments.agent is None:
+                await _point_to_websocket(url_of(arguments))
+            raise
         return Exit.OK
 
     return calling(arguments, call)
@@ -67,10 +80,50 @@ def watch(arguments: argparse.Namespace) -> int:
                 _print_answer(answer, as_json=arguments.json)
             return not answer.running
 
-        await client.wait(arguments.id, done=done, interval=arguments.interval, timeout=arguments.timeout)
-        return Exit.OK
+        answer = await client.wait(
+            arguments.id, done=done, interval=arguments.interval, timeout=arguments.timeout
+        )
+        return _exit_of_state(_state(answer))
 
     return calling(arguments, call)
+
+
+def _state(answer: Answer) -> str:
+    """The word that a JSON answer has as its ``status``; empty without one."""
+    try:
+        return str(json.loads(answer.body)["status"]).lower()
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+
+
+def _exit_of_state(state: str) -> Exit:
+    if state in _CANCELLED:
+        return Exit.CANCELLED
+    return Exit.AGENT if state in _FAILED else Exit.OK
+
+
+async def _point_to_websocket(url: str) -> None:
+    """Say so, if there is a WebSocket where the agent takes no invocations over HTTP.
+
+    Raises:
+        CommandError: If there is one.
+    """
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(_PROBE_SECONDS)
+    for route, option in ((ACTIONS_ROUTE, " --actions"), (WEBSOCKET_ROUTE, "")):
+        try:
+            # Without an upgrade a server that has the route refuses it, with no 404, and runs nothing.
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(url.rstrip("/") + route) as answer,
+            ):
+                is_there = answer.status in {400, 426}
+        except (aiohttp.ClientError, asyncio.TimeoutError):
+            return
+        if is_there:
+            words = "The agent takes no invocations over HTTP there, but a WebSocket"
+            raise CommandError(f"{words}: try 'agentserver connect{option}'", Exit.AGENT)
 
 
 def _body(arguments: argparse.Namespace) -> tuple[Any, str | None]:

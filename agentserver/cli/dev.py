@@ -1,95 +1,163 @@
-"""``agentserver dev``: the server in a process of its own, started anew whenever a file changes."""
+"""``agentserver dev``: the server in a process of its own, started anew whenever a file changes.
+
+The listening socket is this process's: while a server ends and the next one starts, requests wait in it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from agentserver.cli.console import note
+from agentserver.cli.console import note, styled
+from agentserver.cli.listener import open_listener
 from agentserver.cli.outcome import CommandError, Exit, MissingPackageError
 from agentserver.cli.target import TargetError
-from agentserver.wire import SHUTDOWN_TIMEOUT_VARIABLE
+from agentserver.cli.variables import read_variables
+from agentserver.environment import FoundryEnvironment
+from agentserver.errors import AgentServerError
+from agentserver.wire import LOG_FORMAT_VARIABLE, SHUTDOWN_TIMEOUT_VARIABLE
 
 __all__ = ["dev"]
 
-_SUFFIXES: Final = (".py", ".yaml", ".yml", ".toml", ".json", ".env")
-_STOP_SECONDS: Final = 5.0
+_SUFFIXES: Final = (".py", ".yaml", ".yml", ".toml", ".json", ".env", ".md", ".txt", ".j2")
+_DRAIN_SECONDS: Final = 0.3
+"""What requests under way have to end in: who saves a file does not want to wait for the old code."""
+_CLEAN_UP_SECONDS: Final = 0.7
+"""What shutdown hooks have after that, until the server is killed."""
 
 
 def dev(arguments: argparse.Namespace) -> int:
     """Serve the target and watch its files until Ctrl-C."""
     directories = _directories(arguments)
-    changes = _changes(directories)
+    changes = _changes(directories, arguments.include)
     signal.signal(signal.SIGTERM, _interrupt)
-    server = _Server(arguments)
+    server = _Server(arguments, directories[0])
     note(f"watching {', '.join(map(str, directories))}; Ctrl-C ends")
     try:
         server.start()
         for changed in changes:
             if changed:
-                note(f"{changed} changed: starting anew", "cyan")
-                server.stop()
-                server.start()
+                server.restart(f"{changed} changed")
             server.look()
     except KeyboardInterrupt:
         server.wait_after_interrupt()
     finally:
-        server.stop()
+        server.close()
     return Exit.OK
 
 
 class _Server:
-    """The server's process."""
+    """The server's process, the socket that it accepts on, and the variables that it gets."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._command = [sys.executable, "-m", "agentserver.cli.devserver", arguments.target]
-        for name in ("port", "host", "log_level", "log_format"):
-            value = getattr(arguments, name)
-            if value is not None:
-                self._command += ["--" + name.replace("_", "-"), str(value)]
-        # Someone who saves a file does not want to wait for the answers of the old code.
-        self._environment = {SHUTDOWN_TIMEOUT_VARIABLE: "0", **os.environ}
+    def __init__(self, arguments: argparse.Namespace, directory: Path) -> None:
+        self._arguments = arguments
+        self._directories = dict.fromkeys((directory, Path.cwd()))
+        self._listener: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._sources: list[str] = []
+        self._patience = _DRAIN_SECONDS + _CLEAN_UP_SECONDS
 
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, env=self._environment)  # noqa: S603 - our own module
+    def start(self, *reason: str) -> None:
+        """Start the server; *reason* is given to it for its one line that says so."""
+        variables = self._variables()
+        environment = FoundryEnvironment.read(variables)
+        self._patience = environment.shutdown_timeout + _CLEAN_UP_SECONDS
+        port = environment.port if self._arguments.port is None else self._arguments.port
+        options: dict[str, object] = {"host": self._arguments.host, "port": port}
+        descriptors: tuple[int, ...] = ()
+        if os.name == "posix":  # elsewhere no socket can be handed on: the server listens for itself
+            listener = self._listen(port)
+            options["port"] = listener.getsockname()[1]
+            options["listener"] = listener.fileno()
+            descriptors = (listener.fileno(),)
+        for name in ("log_level", "log_format"):
+            options[name] = getattr(self._arguments, name)
+        command = [sys.executable, "-m", "agentserver.cli.devserver", self._arguments.target, *reason]
+        for name, value in options.items():
+            command += [] if value is None else [f"--{name.replace('_', '-')}={value}"]
+        command += [f"--cors={origin}" for origin in self._arguments.cors]
+        self._process = subprocess.Popen(command, env=variables, pass_fds=descriptors)  # noqa: S603 - our own
+
+    def restart(self, reason: str) -> None:
+        """End the server and start it anew; what is wrong with the new one is said, and can be mended."""
+        began = time.monotonic()
+        if self._arguments.log_format or LOG_FORMAT_VARIABLE in os.environ:
+            note(f"{reason}: starting anew", "cyan")
+        self.stop()
+        try:
+            self.start(f"--reason={reason}", f"--since={began}")
+        except AgentServerError as error:
+            print(styled(f"agentserver: error: {error}", "red", sys.stderr), file=sys.stderr)
+            note("waiting for a change", "yellow")
 
     def stop(self) -> None:
+        """End the server; one that does not end by itself is killed."""
         if self._process is None:
             return
         self._process.terminate()
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(self._patience)
         except subprocess.TimeoutExpired:
-            note(f"the server did not end within {_STOP_SECONDS:g} s and is killed", "yellow")
+            note(f"the server did not end within {self._patience:g} s and was killed", "yellow")
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def close(self) -> None:
+        """End the server and let go of the socket."""
+        self.stop()
+        if self._listener is not None:
+            self._listener.close()
 
     def wait_after_interrupt(self) -> None:
         """Let the server end by itself: a terminal's Ctrl-C went to it too, and a second signal kills."""
         if self._process is not None and sys.stdin.isatty():
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_SECONDS)
+                self._process.wait(self._patience)
 
     def look(self) -> None:
         """Say so, once, if the server has ended by itself."""
         if self._process is not None and self._process.poll() is not None:
-            note(
-                f"the server ended with exit code {self._process.returncode}; waiting for a change", "yellow"
-            )
+            code = self._process.returncode
+            note(f"the server ended with exit code {code}; requests wait for a change", "yellow")
             self._process = None
 
+    def _listen(self, port: int) -> socket.socket:
+        """The socket for *port*: the one at hand, unless the variables have named another port since."""
+        if self._listener is not None:
+            if port in {0, self._listener.getsockname()[1]}:
+                return self._listener
+            self._listener.close()
+            self._listener = None
+        self._listener = open_listener(self._arguments.host, port)
+        return self._listener
 
-def _changes(directories: list[Path]) -> Iterator[str]:
+    def _variables(self) -> dict[str, str]:
+        """The server's environment: this process's, and what the files have beside it."""
+        variables = {SHUTDOWN_TIMEOUT_VARIABLE: str(_DRAIN_SECONDS)}
+        environment = dict(os.environ)
+        sources = read_variables(self._directories, environment)
+        for source in reversed(sources):
+            variables.update(source.variables)
+        said = [str(source) for source in sources]
+        if said != self._sources:
+            note(f"variables of {' and of '.join(said) or 'no file any more'}")
+            self._sources = said
+        return {**variables, **environment}
+
+
+def _changes(directories: list[Path], patterns: list[str]) -> Iterator[str]:
     """Give the name of a changed file, or nothing every half second."""
     try:
         from watchfiles import DefaultFilter, watch
@@ -99,7 +167,7 @@ def _changes(directories: list[Path]) -> Iterator[str]:
     ignore = DefaultFilter()
     found = watch(
         *directories,
-        watch_filter=lambda change, path: path.endswith(_SUFFIXES) and ignore(change, path),
+        watch_filter=lambda change, path: _is_watched(path, patterns) and ignore(change, path),
         debounce=200,
         step=20,
         rust_timeout=500,
@@ -107,6 +175,11 @@ def _changes(directories: list[Path]) -> Iterator[str]:
         raise_interrupt=True,
     )
     return (min((Path(path).name for _, path in changes), default="") for changes in found)
+
+
+def _is_watched(path: str, patterns: list[str]) -> bool:
+    name = os.path.basename(path)
+    return path.endswith(_SUFFIXES) or any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _directories(arguments: argparse.Namespace) -> list[Path]:

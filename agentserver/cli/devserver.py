@@ -1,22 +1,25 @@
-"""What ``agentserver dev`` starts: ``run`` with a log for a person, and tracebacks of their own code."""
+"""What ``agentserver dev`` starts: ``run`` on a socket that is held for it, with a log for a person."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-import traceback
-from pathlib import Path
-from types import TracebackType
-from typing import Final, TypeAlias
+from typing import Any
 
-from agentserver.cli.console import styled
+from aiohttp import web
+
+from agentserver._hosting.builder import HostBuilder
+from agentserver.cli.console import note, styled
+from agentserver.cli.cors import allow_origins
+from agentserver.cli.dev_log import log_for_a_person, own_traceback
+from agentserver.cli.listener import address_of
 from agentserver.cli.outcome import Exit, exit_of
-from agentserver.cli.run import prepare, serve
+from agentserver.cli.run import serve, set_variables
 from agentserver.cli.target import TargetError
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import AgentServerError
@@ -24,59 +27,18 @@ from agentserver.wire import LOG_FORMAT_VARIABLE
 
 __all__ = ["main"]
 
-_ExcInfo: TypeAlias = (
-    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-)
-
-_FOREIGN: Final = (
-    "<frozen",
-    str(Path(__file__).parent.parent) + os.sep,
-    str(Path(sys.base_prefix, "lib")) + os.sep,
-)
-_LEVEL_STYLES: Final = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
-
-
-class FriendlyFormatter(logging.Formatter):
-    """One line a record: the time, the message; of an exception the frames that the developer wrote."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Render *record*, in the colour of its level."""
-        text = super().format(record)
-        style = _LEVEL_STYLES.get(record.levelno)
-        return text if style is None else styled(text, style, sys.stderr)
-
-    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
-        """Render an exception without the frames of the framework."""
-        return "" if ei[1] is None else own_traceback(ei[1])
-
-
-def own_traceback(error: BaseException) -> str:
-    """The traceback of *error* with the developer's own frames alone; with all, if none is theirs."""
-    report = traceback.TracebackException.from_exception(error)
-    link: traceback.TracebackException | None = report
-    while link is not None:
-        own = [frame for frame in link.stack if not _is_foreign(frame.filename)]
-        if own or link.exc_type is SyntaxError:  # which names its place itself
-            link.stack = traceback.StackSummary.from_list(own)
-        link = link.__cause__ or link.__context__
-    return "".join(report.format()).rstrip("\n")
-
-
-def _is_foreign(filename: str) -> bool:
-    return filename.startswith(_FOREIGN) or "site-packages" in Path(filename).parts
-
 
 def main() -> int:
     """Serve the target that the arguments name."""
     arguments = _arguments()
-    prepare(arguments)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
+        set_variables(arguments)
+        held = _Held(arguments)
         if arguments.log_format is None and LOG_FORMAT_VARIABLE not in os.environ:
-            _log_for_a_person()
+            log_for_a_person(FoundryEnvironment.read().log_level, held.announcement)
+        HostBuilder.adjust = held.adjust
+        web.TCPSite = held.site  # type: ignore[assignment,misc]  # what makes one, in place of the class
         serve(arguments.target)
     except TargetError as error:
         if error.__cause__ is not None:
@@ -89,6 +51,67 @@ def main() -> int:
     return Exit.OK
 
 
+class _Held:
+    """What ``agentserver dev`` holds and wants, given to the first host of the program, or its own site."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._listener: socket.socket | None = None
+        if arguments.listener is not None:
+            self._listener = socket.socket(fileno=arguments.listener)
+            self._listener.set_inheritable(False)
+            self._address = address_of(self._listener)
+        self._is_taken = False
+
+    def adjust(self, builder: HostBuilder) -> None:
+        """Have the first host listen where the developer is told that it does, and end without delay."""
+        if self._is_taken:
+            return
+        self._is_taken = True
+        arguments = self._arguments
+        builder.listener = self._listener
+        builder.configure(
+            host=arguments.host,
+            port=arguments.port,
+            shutdown_timeout=builder.environment.shutdown_timeout,
+            shutdown_delay=0,
+        )
+        if arguments.cors:
+            allow_origins(builder.app, arguments.cors)
+
+    def site(
+        self,
+        runner: web.BaseRunner,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        reuse_address: bool | None = None,
+        reuse_port: bool | None = None,
+        **options: Any,
+    ) -> web.BaseSite:
+        """What ``web.run_app`` and its like make to listen: on the held socket, if it is the same port."""
+        listener = self._listener
+        if self._is_taken or listener is None or port != listener.getsockname()[1]:
+            return _TCPSite(runner, host, port, reuse_address=reuse_address, reuse_port=reuse_port, **options)
+        self._is_taken = True
+        if self._arguments.cors:
+            note("--cors is for the agent's own host: the application answers for its own headers", "yellow")
+        return web.SockSite(runner, listener, **options)
+
+    def announcement(self, words: str) -> str:
+        """What to say when the server listens."""
+        if self._arguments.reason:
+            seconds = time.monotonic() - self._arguments.since
+            return f"{self._arguments.reason}: restarted in {seconds:.2f} s"
+        if self._listener is None:
+            return words
+        serving = words.partition(", serving ")[2].partition(";")[0]
+        return f"listening on {self._address}, serving {serving}"
+
+
+_TCPSite = web.TCPSite
+
+
 def _say(error: AgentServerError) -> int:
     print(styled(f"agentserver: error: {error}", "red", sys.stderr), file=sys.stderr)
     return exit_of(error)
@@ -97,8 +120,12 @@ def _say(error: AgentServerError) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("target")
-    parser.add_argument("--port", type=int)
     parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--listener", type=int, help="a descriptor that listens already")
+    parser.add_argument("--reason", help="why it was restarted")
+    parser.add_argument("--since", type=float, help="when that began, in monotonic seconds")
+    parser.add_argument("--cors", action="append")
     parser.add_argument("--log-level")
     parser.add_argument("--log-format")
     return parser.parse_args()
@@ -109,13 +136,6 @@ def _end_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _log_for_a_person() -> None:
-    level = FoundryEnvironment.read().log_level
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FriendlyFormatter())
-    logging.basicConfig(level=level, handlers=[handler])
 
 
 if __name__ == "__main__":

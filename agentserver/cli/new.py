@@ -14,6 +14,7 @@ from typing import Final
 
 from agentserver._version import __version__
 from agentserver.cli.console import note, print_json
+from agentserver.cli.files import read_file
 from agentserver.cli.outcome import CommandError, Exit
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL, PROTOCOL_VERSION
 
@@ -22,6 +23,7 @@ __all__ = ["KINDS", "Kind", "new"]
 _DISTRIBUTION: Final = "agentserver-invocations"
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _NAME: Final = re.compile(r"[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_WHEEL: Final = re.compile(r"agentserver_invocations-\d+\.\d+[^-]*-.*\.whl")
 _TAKEN: Final = frozenset({"agentserver", "aiohttp", "pytest", "tests"})
 
 # Where each template goes; {package} is the project's package.
@@ -31,6 +33,7 @@ _COMMON: Final[Mapping[str, str]] = {
     "Dockerfile": "Dockerfile",
     "dockerignore": ".dockerignore",
     "gitignore": ".gitignore",
+    "wheels.md": "wheels/README.md",
     "agent.yaml": "agent.yaml",
     "agent.manifest.yaml": "agent.manifest.yaml",
     "init.py": "{package}/__init__.py",
@@ -84,21 +87,34 @@ KINDS: Final[Mapping[str, Kind]] = {
 def new(arguments: argparse.Namespace) -> int:
     """Write the project."""
     directory = Path(arguments.name)
-    words = _words(directory.name, KINDS[arguments.kind])
-    files = _files(arguments.kind, words)
+    wheel = None if arguments.wheel is None else _wheel(arguments.wheel)
+    version = __version__ if wheel is None else wheel.name.split("-")[1]
+    words = _words(directory.name, KINDS[arguments.kind], version)
+    files: dict[str, str | bytes] = {**_files(arguments.kind, words)}
+    if wheel is not None:
+        files[f"wheels/{wheel.name}"] = read_file(str(wheel))
     _write(directory, files)
     if arguments.json:
         print_json(sorted(files))
         return Exit.OK
     for name in sorted(files):
         print(directory / name)
-    note(
-        f"Next: cd {directory}, python -m pip install -e '.[dev]', agentserver dev {words['package']}.handler"
-    )
+    install = "python -m pip install --find-links wheels -e '.[dev]'"
+    note(f"Next: cd {directory}, {install}, agentserver dev {words['package']}.handler")
     return Exit.OK
 
 
-def _words(name: str, kind: Kind) -> dict[str, str]:
+def _wheel(path: str) -> Path:
+    wheel = Path(path).expanduser()
+    if not _WHEEL.fullmatch(wheel.name):
+        words = f"{path} is no wheel of {_DISTRIBUTION}: 'make wheel' in its repository makes one"
+        raise CommandError(words)
+    if not wheel.is_file():
+        raise CommandError(f"There is no file {path!r} in {Path.cwd()}")
+    return wheel
+
+
+def _words(name: str, kind: Kind, version: str) -> dict[str, str]:
     if not _NAME.fullmatch(name):
         raise CommandError(
             f"{name!r} is no name of an agent: give up to 63 letters, digits and hyphens, a letter first"
@@ -107,7 +123,7 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
     if package in _TAKEN or package in sys.stdlib_module_names or keyword.iskeyword(package):
         raise CommandError(f"{name!r} is the name of another Python module: choose another name")
     parts = [part for part in name.split("-") if part]
-    minor = ".".join([*__version__.split(".")[:1], str(int(__version__.split(".")[1]) + 1)])
+    major, minor, *_ = version.split(".")
     return {
         "name": name,
         "title": " ".join(part.capitalize() for part in parts),
@@ -121,7 +137,7 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         "cpu": kind.cpu,
         "memory": kind.memory,
         "distribution": _DISTRIBUTION,
-        "versions": f">={__version__},<{minor}",
+        "versions": f">={version},<{major}.{int(minor) + 1}",
     }
 
 
@@ -135,13 +151,13 @@ def _files(kind: str, words: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _write(directory: Path, files: Mapping[str, str]) -> None:
+def _write(directory: Path, files: Mapping[str, str | bytes]) -> None:
     try:
         if directory.exists() and any(directory.iterdir()):
             raise CommandError(f"{directory} is there and not empty: choose another name")
-        for name, text in files.items():
+        for name, content in files.items():
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise CommandError(f"{directory} cannot be written: {error.strerror}", Exit.FAILED) from None

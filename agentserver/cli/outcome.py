@@ -29,6 +29,8 @@ class Exit(IntEnum):
     """The agent answered with an error, or closed the WebSocket with a code other than 1000."""
     BROKEN = 7
     """The connection broke, or a time-out passed."""
+    CANCELLED = 8
+    """The invocation that was watched has been cancelled."""
     INTERRUPTED = 130
     """Ctrl-C."""
 

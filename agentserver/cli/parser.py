@@ -16,7 +16,7 @@ _EXIT_CODES: Final = """\
 exit codes:
   0 done   1 could not start, or a check failed   2 wrong usage   3 the target cannot be loaded
   4 no server answers   5 token missing or refused   6 the agent answered with an error
-  7 connection broken or timed out   130 interrupted
+  7 connection broken or timed out   8 the watched invocation was cancelled   130 interrupted
 """
 
 _COMMANDS: Final[Mapping[str, str]] = {
@@ -82,16 +82,31 @@ def _run(commands: _Commands) -> None:
 
 def _dev(commands: _Commands) -> None:
     parser = _command(commands, "dev", "serve a handler, and start anew whenever its files change")
-    _server(parser)
+    _server(parser, host="127.0.0.1")
     parser.add_argument(
         "--watch", metavar="DIR", action="append", default=[], help="a further directory to watch"
     )
+    parser.add_argument(
+        "--include",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="further files to watch, such as '*.sql'",
+    )
+    parser.add_argument(
+        "--cors",
+        metavar="ORIGIN",
+        type=_origin,
+        action="append",
+        default=[],
+        help="let pages of that origin call the agent, such as http://localhost:3000",
+    )
 
 
-def _server(parser: argparse.ArgumentParser) -> None:
+def _server(parser: argparse.ArgumentParser, host: str | None = None) -> None:
     _target(parser)
     parser.add_argument("--port", type=_port, help="TCP port; default: PORT, else 8088; 0: any free one")
-    parser.add_argument("--host", help="address to listen on; default: all")
+    parser.add_argument("--host", default=host, help=f"address to listen on; default: {host or 'all'}")
     parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], type=str.upper)
     parser.add_argument("--log-format", choices=["text", "json"])
 
@@ -181,6 +196,11 @@ def _new(commands: _Commands) -> None:
     ):
         kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=words)
     parser.set_defaults(kind="basic")
+    parser.add_argument(
+        "--wheel",
+        metavar="PATH",
+        help="a wheel of agentserver-invocations for the project to install, instead of PyPI's",
+    )
     parser.add_argument("--json", action="store_true", help="print the files as a JSON list")
 
 
@@ -232,6 +252,15 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"{text!r} is no port: give a whole number from 0 to 65535")
     return int(text)
+
+
+def _origin(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    if text != "*" and not (scheme in {"http", "https"} and rest and not set(rest) & set("/?#@ *")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no origin: give one such as http://localhost:3000, or *"
+        )
+    return text.lower()
 
 
 def _seconds(text: str) -> float:

@@ -9,7 +9,7 @@ from agentserver.cli.outcome import Exit
 from agentserver.cli.target import is_program, load, run_program
 from agentserver.wire import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE, PORT_VARIABLE
 
-__all__ = ["prepare", "run", "serve"]
+__all__ = ["prepare", "run", "serve", "set_variables"]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,6 +45,13 @@ def prepare(arguments: argparse.Namespace) -> None:
     """Let options go before their variables and before the code, which is imported after this."""
     from agentserver._hosting.builder import HostBuilder
 
+    set_variables(arguments)
+    options = {"port": arguments.port, "host": arguments.host}
+    HostBuilder.overrides = {name: value for name, value in options.items() if value is not None}
+
+
+def set_variables(arguments: argparse.Namespace) -> None:
+    """Set the variables that options stand for."""
     for name, value in (
         (LOG_LEVEL_VARIABLE, arguments.log_level),
         (LOG_FORMAT_VARIABLE, arguments.log_format),
@@ -52,5 +59,3 @@ def prepare(arguments: argparse.Namespace) -> None:
     ):
         if value:  # port 0 is an option alone: any free one
             os.environ[name] = str(value)
-    options = {"port": arguments.port, "host": arguments.host}
-    HostBuilder.overrides = {name: value for name, value in options.items() if value is not None}

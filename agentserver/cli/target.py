@@ -143,18 +143,33 @@ def _only_handler(module: ModuleType, target: str) -> Any:
     if len(found) == 1:
         return getattr(module, found[0])
     if not found:
-        raise TargetError(f"{target} has no handler class: derive one from InvocationHandler")
+        incomplete = "; ".join(_incomplete(module))
+        raise TargetError(
+            f"{target} has no handler class: {incomplete or 'derive one from InvocationHandler'}"
+        )
     raise TargetError(f"{target} has more than one handler: say which, such as {target}:{found[0]}")
 
 
 def _handlers(module: ModuleType) -> list[str]:
+    return [name for name, kind in _handler_classes(module).items() if not inspect.isabstract(kind)]
+
+
+def _incomplete(module: ModuleType) -> list[str]:
+    """What each handler class lacks that cannot serve yet."""
+    return [
+        f"{name} lacks {', '.join(sorted(kind.__abstractmethods__))}"
+        for name, kind in _handler_classes(module).items()
+        if inspect.isabstract(kind)
+    ]
+
+
+def _handler_classes(module: ModuleType) -> dict[str, type[Any]]:
     from agentserver.invocations.handler import InvocationHandler
 
-    return [
-        name
+    return {
+        name: value
         for name, value in vars(module).items()
         if inspect.isclass(value)
         and issubclass(value, InvocationHandler)
         and value.__module__ == module.__name__
-        and not inspect.isabstract(value)
-    ]
+    }

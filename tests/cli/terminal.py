@@ -59,6 +59,10 @@ class Terminal:
         self._seen = place + len(words)
         return found
 
+    def rewind(self) -> None:
+        """Look at everything again that has come up so far."""
+        self._seen = 0
+
     async def exit_code(self) -> int:
         """Wait for the end."""
         return await asyncio.wait_for(self._process.wait(), DEADLINE)
@@ -93,9 +97,7 @@ async def terminal(
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env=clean_environment(
-            {"TERM": "xterm", "COLUMNS": "200", "PROMPT_TOOLKIT_NO_CPR": "1", **(env or {})}
-        ),
+        env=clean_environment({**_TERMINAL, **(env or {})}),
         cwd=cwd,
         preexec_fn=_take_terminal,
     )

@@ -16,6 +16,7 @@ import pytest
 
 from agentserver.cli.new import KINDS
 from agentserver.testing import run_server
+from tests.cli.containers import health_check
 from tests.cli.process import clean_environment, cli
 from tests.servers import ROOT, free_port
 
@@ -28,6 +29,7 @@ FILES = {
     "agent.manifest.yaml",
     "agent.yaml",
     "pyproject.toml",
+    "wheels/README.md",
 }
 
 
@@ -156,7 +158,7 @@ def test_the_container_holds_what_the_dockerfile_copies_and_nothing_else(project
         assert (
             sorted(" ".join(copied).split())
             == sorted(kept)
-            == sorted(["README.md", f"{kind}_agent", "pyproject.toml"])
+            == sorted(["README.md", f"{kind}_agent", "pyproject.toml", "wheels"])
         )
         assert all((project / name).exists() for name in kept)
 
@@ -166,7 +168,8 @@ async def test_new_says_what_it_made_and_what_comes_next(tmp_path: Path) -> None
     assert done.code == 0
     assert "deep/My-Agent/my_agent/handler.py\n" in done.out
     assert done.err == (
-        "Next: cd deep/My-Agent, python -m pip install -e '.[dev]', agentserver dev my_agent.handler\n"
+        "Next: cd deep/My-Agent, python -m pip install --find-links wheels -e '.[dev]', "
+        "agentserver dev my_agent.handler\n"
     )
     project = tmp_path / "deep" / "My-Agent"
     for path, words in (
@@ -203,3 +206,38 @@ async def test_only_one_kind_can_be_chosen(tmp_path: Path) -> None:
     done = await cli("new", "my-agent", "--actions", "--streaming", cwd=tmp_path)
     assert done.code == 2
     assert "not allowed with argument" in done.sentence
+
+
+async def test_a_wheel_goes_into_the_project_which_asks_for_its_version(tmp_path: Path) -> None:
+    wheel = tmp_path / "agentserver_invocations-7.3.1rc1-py3-none-any.whl"
+    wheel.write_bytes(b"PK")
+    done = await cli("new", "my-agent", "--wheel", wheel.name, "--json", cwd=tmp_path)
+    assert f"wheels/{wheel.name}" in json.loads(done.out)
+    project = tmp_path / "my-agent"
+    assert await asyncio.to_thread((project / "wheels" / wheel.name).read_bytes) == b"PK"
+    assert ">=7.3.1rc1,<7.4" in await asyncio.to_thread((project / "pyproject.toml").read_text)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("other-1.0-py3-none-any.whl", "is no wheel of agentserver-invocations: 'make wheel' in its repo"),
+        ("agentserver_invocations-0.1.0-py3-none-any.whl", "There is no file 'agentserver_invocations-"),
+    ],
+)
+async def test_what_is_no_wheel_ends_with_2_and_one_sentence(path: str, words: str, tmp_path: Path) -> None:
+    done = await cli("new", "my-agent", "--wheel", path, cwd=tmp_path)
+    assert done.code == 2
+    assert words in done.sentence
+    assert not await asyncio.to_thread((tmp_path / "my-agent").exists)
+
+
+def test_the_health_check_of_the_container_asks_whether_the_agent_is_ready(
+    projects: dict[str, Path],
+) -> None:
+    for project in projects.values():
+        text = (project / "Dockerfile").read_text()
+        program, *arguments = health_check(text)
+        assert (program, arguments[0]) == ("python", "-c")
+        compile(arguments[1], "HEALTHCHECK", "exec")
+        assert re.search(r"^RUN useradd .* agent\nUSER agent$", text, re.MULTILINE)

@@ -21,6 +21,7 @@ class Echo(InvocationHandler):
 HANDLERS = {
     "two.py": AGENT + "\nclass Other(Echo):\n    pass\n",
     "none.py": "x = 1\n",
+    "empty.py": AGENT.replace("handle(", "handel("),
     "broken.py": "def f(:\n",
     "missing.py": "import no_such_library\n",
     "raising.py": "def load():\n    raise ValueError('no key')\n\nload()\n",
@@ -127,6 +128,7 @@ async def said(url: str) -> str:
         ("agent:Nothing", "agent:Nothing: there is no 'Nothing' in agent; it has Echo"),
         ("two.py", "two.py has more than one handler: say which, such as two.py:Echo"),
         ("none.py", "none.py has no handler class: derive one from InvocationHandler"),
+        ("empty.py", "empty.py has no handler class: Echo lacks handle"),
         ("broken.py", "broken.py cannot be imported: SyntaxError: invalid syntax (broken.py, line 1)"),
         ("missing", "missing cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
         ("raising.py", "raising.py cannot be imported: ValueError: no key (raising.py, line 2)"),

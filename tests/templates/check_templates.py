@@ -5,6 +5,7 @@ Run by ``make test-templates``: it installs from PyPI, so it is no part of ``mak
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 from agentserver.cli.new import KINDS
 from agentserver.testing import run_server
+from tests.cli.containers import health_check
 from tests.cli.process import clean_environment
 from tests.servers import ROOT
 
@@ -45,51 +47,54 @@ def environment(place: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with nothing but the wheel."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``make wheel`` makes, where it makes it for somebody else."""
     place = tmp_path_factory.mktemp("wheels")
     run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", place, ROOT, cwd=place)
-    assert len(list(place.iterdir())) == 1
-    return place
+    (wheel,) = place.iterdir()
+    return wheel
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Path:
+def programs(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     """An environment in which the first project's README was followed."""
     place = tmp_path_factory.mktemp("environment")
     programs = environment(place)
-    (wheel,) = wheels.iterdir()
-    run(programs / "pip", "install", "-q", f"{wheel}[cli]", cwd=place)
+    run(programs / "pip", "install", "-q", "--find-links", wheel.parent, f"{wheel}[cli]", cwd=place)
     return programs
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_project_installs_passes_its_tests_type_checks_and_starts(
-    kind: str, programs: Path, wheels: Path, tmp_path: Path
+    kind: str, programs: Path, wheel: Path, tmp_path: Path
 ) -> None:
     flags = [] if kind == "basic" else [f"--{kind}"]
-    run(programs / "agentserver", "new", f"my-{kind}", *flags, cwd=tmp_path)
+    run(programs / "agentserver", "new", f"my-{kind}", "--wheel", wheel, *flags, cwd=tmp_path)
     project = tmp_path / f"my-{kind}"
-    run(programs / "pip", "install", "-q", "--find-links", wheels, "-e", ".[dev]", cwd=project)
-    assert "passed" in run(programs / "python", "-m", "pytest", cwd=project)
-    assert "Success" in run(programs / "mypy", cwd=project)
-    assert "site-packages" in run(
-        programs / "python", "-c", "import agentserver; print(agentserver.__file__)", cwd=project
+    own = environment(tmp_path / "environment") if kind == "basic" else programs
+    (install,) = re.findall(
+        r"^python (-m pip install .+)$", (project / "README.md").read_text(), re.MULTILINE
     )
-    await starts(programs / "python", f"my_{kind}", project)
+    run(own / "python", *shlex.split(install), cwd=project)
+    assert "passed" in run(own / "python", "-m", "pytest", cwd=project)
+    assert "Success" in run(own / "mypy", cwd=project)
+    assert "site-packages" in run(
+        own / "python", "-c", "import agentserver; print(agentserver.__file__)", cwd=project
+    )
+    await starts(own / "python", f"my_{kind}", project)
 
 
-async def test_what_the_dockerfile_does_serves_the_agent(
-    programs: Path, wheels: Path, tmp_path: Path
-) -> None:
-    run(programs / "agentserver", "new", "my-agent", cwd=tmp_path)
+async def test_what_the_dockerfile_does_serves_the_agent(programs: Path, wheel: Path, tmp_path: Path) -> None:
+    run(programs / "agentserver", "new", "my-agent", "--wheel", wheel, cwd=tmp_path)
     container = tmp_path / "container"
     dockerfile = copy_as_docker(tmp_path / "my-agent", container)
     inside = environment(tmp_path / "inside")
     (install,) = re.findall(r"^RUN python (.+)$", dockerfile, re.MULTILINE)
-    run(inside / "python", *shlex.split(install), "--find-links", wheels, cwd=container)
+    run(inside / "python", *shlex.split(install), cwd=container)
     assert dockerfile.endswith('CMD ["python", "-m", "my_agent"]\n')
-    await starts(inside / "python", "my_agent", tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    await starts(inside / "python", "my_agent", home, health_check(dockerfile))
 
 
 def copy_as_docker(project: Path, container: Path) -> str:
@@ -105,11 +110,24 @@ def copy_as_docker(project: Path, container: Path) -> str:
     return dockerfile
 
 
-async def starts(python: Path, module: str, cwd: Path) -> None:
-    """The agent starts with ``python -m module``, is ready and stops cleanly."""
+async def starts(python: Path, module: str, cwd: Path, check: list[str] | None = None) -> None:
+    """The agent starts with ``python -m module``, is ready, also to *check*, and stops cleanly."""
     async with run_server("-c", _exec(python, module), cwd=cwd) as server, server.client() as client:
         assert await client.ready()
+        port = server.url.rpartition(":")[2]
+        if check is not None:
+            assert await ended([str(python), *check[1:]], port) == 0
         assert await server.stop() == 0
+        if check is not None:
+            assert await ended([str(python), *check[1:]], port) == 1
+
+
+async def ended(command: list[str], port: str) -> int:
+    """The exit code of *command*, as the engine would run it beside the agent."""
+    process = await asyncio.create_subprocess_exec(
+        *command, env={"PORT": port}, stderr=asyncio.subprocess.DEVNULL
+    )
+    return await process.wait()
 
 
 def _exec(python: Path, module: str) -> str:
