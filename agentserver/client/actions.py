@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import Self
 
@@ -21,7 +21,11 @@ from agentserver.client.websocket import Connection
 __all__ = ["ActionResult", "ActionStream", "ActionsConnection"]
 
 _BACKLOG = 10_000
-"""Frames a stream may be behind: its reader must neither stop the others nor fill the memory."""
+_BACKLOG_SIZE = 64 * 1024 * 1024
+"""Payloads, and characters of them, that a stream may be behind: its reader must neither stop the others nor
+fill the memory."""
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class ActionsConnection:
 
     def __init__(
         self,
-        connect: Callable[[str | None], Connection],
+        connect: Callable[[str | None, bool], Connection],
         session_id: str | None,
         timeout: float,
         reconnect: Retry | None,
@@ -61,7 +65,8 @@ class ActionsConnection:
         self._closed_by_us = False
 
     async def __aenter__(self) -> Self:
-        await self._open()
+        """Connect; the errors are those of :meth:`Connection.__aenter__`."""
+        await self._open(once=False)
         return self
 
     async def __aexit__(
@@ -106,19 +111,21 @@ class ActionsConnection:
         Raises:
             ActionError: If the agent answers with an error.
             ConnectionClosedError: If the connection ends first.
-            DeadlineError: If the time-out passes first; the invocation is then cancelled.
+            DeadlineError: If the time-out passes first, be it because the agent does not answer, does not
+                read, or is being connected to again; the invocation is then cancelled.
+            ClientError: With reconnecting on, what the last attempt to connect again raised.
             ValueError: If the payload or an id cannot be sent.
         """
         seconds = limit(timeout, self._timeout)
-        async with self.stream(
+        stream = self.stream(
             payload, invocation_id=invocation_id, session_id=session_id, idle_timeout=seconds
-        ) as stream:
-            try:
-                return await asyncio.wait_for(stream.result(), seconds)
-            except asyncio.TimeoutError:
-                raise DeadlineError(
-                    "the agent did not answer within the time-out", invocation_id=stream.invocation_id
-                ) from None
+        )
+
+        async def whole() -> ActionResult:
+            async with stream:
+                return await stream.result()
+
+        return await _within(seconds, whole(), stream.invocation_id)
 
     def stream(
         self,
@@ -148,23 +155,42 @@ class ActionsConnection:
         """Return the state of an invocation, as the agent tells it.
 
         Raises:
-            ActionError: ``not_found`` if the agent knows no such invocation or has no ``get``.
+            ActionError: ``not_found`` if the agent knows no such invocation or has no ``get``; the others as
+                for :meth:`invoke`.
         """
         seconds = limit(timeout, self._timeout)
-        return await (await self._usable()).get(invocation_id, seconds)
+
+        async def ask() -> Any:
+            return await (await self._usable()).get(invocation_id)
+
+        return await _within(seconds, ask(), invocation_id)
 
     async def cancel(self, invocation_id: str, *, timeout: float | None = None) -> Any:
         """Cancel an invocation, one that streams on this connection included, and return the answer.
 
         Raises:
-            ActionError: ``not_found`` if nothing runs under that id.
+            ActionError: ``not_found`` if nothing runs under that id; the others as for :meth:`invoke`.
         """
         seconds = limit(timeout, self._timeout)
-        return await (await self._usable()).cancel(invocation_id, seconds)
+
+        async def ask() -> Any:
+            return await (await self._usable()).cancel(invocation_id)
+
+        return await _within(seconds, ask(), invocation_id)
 
     async def ping(self, timeout: float = 10.0) -> float:
-        """Send a Ping frame and return the seconds until its Pong."""
-        return await (await self._usable()).ping(timeout)
+        """Send a Ping frame and return the seconds until its Pong.
+
+        Raises:
+            DeadlineError: If no Pong came within *timeout* seconds.
+            ConnectionClosedError: If the connection ends first.
+        """
+        seconds = limit(timeout, timeout)
+
+        async def ask() -> float:
+            return await (await self._usable()).ping(seconds)
+
+        return await _within(seconds, ask(), None)
 
     def _opened(self) -> Line:
         if self._line is None:
@@ -179,15 +205,18 @@ class ActionsConnection:
         async with self._opening:
             line = self._opened()
             if self._resumption is not None and line.over is not None and self._may_resume(line.over):
-                line = await self._resumption.connect(self._open, line.over)
+                line = await self._resumption.connect(self._open_again, line.over)
         return line
 
     def _may_resume(self, over: ClientError) -> bool:
         asked_for = self._resumption is not None and not self._closed_by_us
         return asked_for and isinstance(over, ConnectionClosedError) and is_resumable(over.code)
 
-    async def _open(self) -> Line:
-        connection = self._connect(self._session_id)
+    async def _open_again(self) -> Line:
+        return await self._open(once=True)
+
+    async def _open(self, *, once: bool) -> Line:
+        connection = self._connect(self._session_id, once)
         await connection.__aenter__()
         if self._closed_by_us:  # while we were connecting
             await connection.close()
@@ -215,15 +244,20 @@ class ActionStream:
         self._frame = frame
         self._idle_timeout = idle_timeout
         self._line: Line | None = None
-        self._frames: asyncio.Queue[InvocationFrame | ClientError] = asyncio.Queue()
+        self._frames: asyncio.Queue[tuple[InvocationFrame | ClientError, int]] = asyncio.Queue()
+        self._waiting_size = 0
         self._ended = False
         self.invocation_id = invocation_id
         self.session_id = frame.session_id
 
     async def __aenter__(self) -> Self:
+        """Send the invocation; the errors are those of :meth:`ActionsConnection.invoke`."""
+        await _within(self._idle_timeout, self._start(), self.invocation_id)
+        return self
+
+    async def _start(self) -> None:
         self._line = await self._actions._usable()
         await self._line.start(self, self._frame)
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -265,22 +299,39 @@ class ActionStream:
         return frame
 
     async def _get(self) -> InvocationFrame | ClientError:
-        if not self._frames.empty():
-            return self._frames.get_nowait()
-        words = f"nothing came within {self._idle_timeout:g} s"
-        late = DeadlineError(words, invocation_id=self.invocation_id, session_id=self.session_id)
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._idle_timeout, self._frames.put_nowait, late)
-        try:
-            return await self._frames.get()
-        finally:
-            timer.cancel()
+        if self._frames.empty():
+            words = f"nothing came within {self._idle_timeout:g} s"
+            late = DeadlineError(words, invocation_id=self.invocation_id, session_id=self.session_id)
+            timer = asyncio.get_running_loop().call_later(
+                self._idle_timeout, self._frames.put_nowait, (late, 0)
+            )
+            try:
+                frame, size = await self._frames.get()
+            finally:
+                timer.cancel()
+        else:
+            frame, size = self._frames.get_nowait()
+        self._waiting_size -= size
+        return frame
 
-    def put(self, frame: InvocationFrame | ClientError) -> bool:
+    def put(self, frame: InvocationFrame | ClientError, size: int) -> bool:
         """Take *frame* from the connection; False when the reader is so far behind that this is the end."""
-        if self._frames.qsize() >= _BACKLOG:
-            words = f"the stream is over: its reader was {_BACKLOG} payloads behind"
-            self._frames.put_nowait(ClientError(words, invocation_id=self.invocation_id))
+        behind = self._frames.qsize()
+        if behind >= _BACKLOG or (behind and self._waiting_size + size > _BACKLOG_SIZE):
+            words = f"the stream is over: its reader was {behind} payloads behind"
+            self._frames.put_nowait((ClientError(words, invocation_id=self.invocation_id), 0))
             return False
-        self._frames.put_nowait(frame)
+        self._waiting_size += size
+        self._frames.put_nowait((frame, size))
         return True
+
+
+async def _within(seconds: float, asking: Awaitable[ResultT], invocation_id: str | None) -> ResultT:
+    """Await *asking*, which may send, wait for an answer, or connect again, for *seconds* at most."""
+    try:
+        return await asyncio.wait_for(asking, seconds)
+    except ClientError:
+        raise
+    except asyncio.TimeoutError:
+        words = f"the agent did not answer within {seconds:g} s"
+        raise DeadlineError(words, invocation_id=invocation_id) from None

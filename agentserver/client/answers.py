@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from agentserver.client.errors import (
     RefusedError,
     ResponseError,
 )
-from agentserver.client.events import EventParser, StreamEvent
+from agentserver.client.events import MAX_EVENT_SIZE, EventParser, StreamEvent
 from agentserver.wire import (
     ERROR_DETAIL_HEADER,
     ERROR_SOURCE_HEADER,
@@ -31,6 +33,10 @@ from agentserver.wire import (
 )
 
 __all__ = ["Answer", "Stream", "error_from", "ids_of", "retry_after"]
+
+_CHARSET = re.compile(r"""; *charset *= *["']?([^\s"';]{1,40})""", re.IGNORECASE)
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
+"""Codecs by which Python makes text of bytes too, but that are no charset, and refuse or warn about bytes."""
 
 _RUNNING = frozenset({"accepted", "in_progress", "pending", "queued", "running", "started", "working"})
 _ERROR_BODY_LIMIT = 65_536
@@ -64,11 +70,7 @@ class Answer:
     @property
     def text(self) -> str:
         """The body as text, in the charset the server named, else UTF-8; what cannot be read is replaced."""
-        _, _, charset = self.headers.get("Content-Type", "").partition("charset=")
-        try:
-            return self.body.decode(charset.partition(";")[0].strip(' "') or "utf-8", errors="replace")
-        except LookupError:
-            return self.body.decode(errors="replace")
+        return self.body.decode(_charset(self.headers), errors="replace")
 
     @property
     def retry_after(self) -> float | None:
@@ -81,10 +83,10 @@ class Answer:
         if self.status == 202:
             return True
         try:
-            state: Any = json.loads(self.body)
-            return str(state["status"]).lower() in _RUNNING
+            state: Any = json.loads(self.body)["status"]
         except (ValueError, TypeError, KeyError, RecursionError):
             return False
+        return isinstance(state, str) and state.lower() in _RUNNING
 
     def json(self) -> Any:
         """The body, read as JSON.
@@ -94,7 +96,7 @@ class Answer:
         """
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise AnswerError(
                 f"the answer is {self.content_type}, which cannot be read as JSON: use .text or .body",
                 invocation_id=self.invocation_id,
@@ -107,10 +109,22 @@ class Stream:
 
     ``async for chunk in stream`` gives bytes as they come, ``stream.text()`` gives strings that are never
     cut inside a character, ``stream.events()`` gives server-sent events.
+
+    Raises:
+        LostConnectionError: If the connection breaks before the end.
+        DeadlineError: If nothing comes for as long as the idle time-out says, while somebody waits for it.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, invocation_id: str, session_id: str | None) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        invocation_id: str,
+        session_id: str | None,
+        idle_timeout: float,
+    ) -> None:
         self._response = response
+        self._idle_timeout = idle_timeout
+        self._is_late = False
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.invocation_id, self.session_id = ids_of(response.headers, invocation_id, session_id)
@@ -130,15 +144,25 @@ class Stream:
         self.close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self._next():
+            yield chunk
+
+    async def _next(self) -> bytes:
+        timer = asyncio.get_running_loop().call_later(self._idle_timeout, self._give_up)
         try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
-        except (aiohttp.ServerTimeoutError, TimeoutError) as error:
-            raise DeadlineError("nothing more came within the idle time-out", **self._ids) from error
-        except (aiohttp.ClientError, ConnectionError) as error:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            if self._is_late:
+                raise DeadlineError("nothing more came within the idle time-out", **self._ids) from None
             raise LostConnectionError(
                 "the stream was cut before its end: what came so far is not the whole answer", **self._ids
             ) from error
+        finally:
+            timer.cancel()
+
+    def _give_up(self) -> None:
+        self._is_late = True
+        self.close()
 
     async def answer(self) -> Answer:
         """Wait for the end and return the whole answer."""
@@ -154,9 +178,16 @@ class Stream:
         if rest := decoder.decode(b"", final=True):
             yield rest
 
-    async def events(self) -> AsyncIterator[StreamEvent]:
-        """The answer as server-sent events, comments and keep-alives left out."""
-        parser = EventParser()
+    async def events(self, *, max_event_size: int = MAX_EVENT_SIZE) -> AsyncIterator[StreamEvent]:
+        """The answer as server-sent events, comments and keep-alives left out.
+
+        Args:
+            max_event_size: The most characters of one event, 0 for no limit.
+
+        Raises:
+            AnswerError: If an event is larger.
+        """
+        parser = EventParser(limit=max_event_size)
         async for chunk in self:
             for event in parser.feed(chunk):
                 yield event
@@ -174,6 +205,19 @@ def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("Content-Type", "application/octet-stream").partition(";")[0].strip().lower()
 
 
+def _charset(headers: Mapping[str, str]) -> str:
+    """The charset that the server named, if Python knows it, else UTF-8."""
+    match = _CHARSET.search(headers.get("Content-Type", ""))
+    try:
+        name = codecs.lookup(match[1] if match else "utf-8").name.replace("-", "_")
+        if name not in _NO_CHARSETS:
+            b"-".decode(name, errors="replace")  # a codec between bytes, such as base64, is refused here
+            return name
+    except (LookupError, ValueError):
+        pass
+    return "utf-8"
+
+
 def ids_of(headers: Mapping[str, str], invocation_id: str, session_id: str | None) -> tuple[str, str | None]:
     """The ids of an answer: the server's word before the caller's."""
     return headers.get(INVOCATION_ID_HEADER, invocation_id), headers.get(SESSION_ID_HEADER, session_id)
@@ -186,7 +230,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, IndexError):  # OverflowError, IndexError: no date either
         return None
 
 
@@ -221,10 +265,9 @@ async def _beginning(content: aiohttp.StreamReader) -> bytes:
 def _envelope(body: bytes) -> tuple[str, str] | None:
     try:
         error = json.loads(body)["error"]
-        code, message = error["code"], error["message"]
+        return str(error["code"]), str(error["message"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return str(code), str(message)
 
 
 def _plain_words(response: aiohttp.ClientResponse) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, TypeAlias
 
-__all__ = ["Body", "encode"]
+__all__ = ["Body", "encode", "encode_json"]
 
 Body: TypeAlias = Any
 """``str`` is sent as text, ``bytes`` as they are, None as no body, anything else as JSON."""
@@ -23,10 +23,19 @@ def encode(body: Body) -> tuple[bytes | None, str]:
         return _utf8(body), "text/plain; charset=utf-8"
     if isinstance(body, (bytes, bytearray)):
         return bytes(body), "application/octet-stream"
+    return _utf8(encode_json(body, "body")), "application/json"
+
+
+def encode_json(value: Any, what: str, separators: tuple[str, str] = (", ", ": ")) -> str:
+    """Return *value* as JSON; *what* it is, for the message.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode(), "application/json"
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the body cannot be sent as JSON: {error}") from None
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=separators)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the {what} cannot be sent as JSON: {error}") from None
 
 
 def _utf8(text: str) -> bytes:

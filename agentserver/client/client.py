@@ -20,7 +20,7 @@ from agentserver.client.endpoint import DEFAULT_URL, Endpoint, check_id
 from agentserver.client.errors import ClientError
 from agentserver.client.headers import prefixed
 from agentserver.client.polling import poll
-from agentserver.client.retry import Retry, Timeouts
+from agentserver.client.retry import Retry, Timeouts, limit
 from agentserver.client.transport import Call, Transport
 from agentserver.client.websocket import Connection, opener
 from agentserver.wire import INVOCATION_ID_HEADER
@@ -133,7 +133,10 @@ class InvocationsClient:
             await self.close()
 
     async def close(self) -> None:
-        """Close every connection, those of the sessions made from this client too."""
+        """Close every connection, those of the sessions made from this client too.
+
+        A server that does not read what was sent is waited for ``timeouts.close`` seconds at most.
+        """
         await self._transport.close()
 
     def session(self, session_id: str | None = None) -> InvocationsClient:
@@ -174,8 +177,10 @@ class InvocationsClient:
             ResponseError: If the answer is an error.
             UnreachableError: If there is no server.
             LostConnectionError: If the connection broke first.
-            DeadlineError: If the time-out passed first.
-            ValueError: If the body or the id cannot be sent.
+            DeadlineError: If the time-out passed first, the time for a token included.
+            CredentialError: If there is no token.
+            ValueError: If the body, the id or a header cannot be sent.
+            RuntimeError: If the client is closed.
         """
         return await self._transport.answer(
             self._invocation(body, content_type, invocation_id, query=query, headers=headers, timeout=timeout)
@@ -208,16 +213,16 @@ class InvocationsClient:
             invocation_id: As for :meth:`invoke`.
             query: As for :meth:`invoke`.
             headers: As for :meth:`invoke`.
-            idle_timeout: Seconds between two pieces; None is the client's ``timeouts.idle``.
+            idle_timeout: Seconds between two pieces; None is the client's ``timeouts.idle``. The beginning of
+                the answer has the client's ``timeouts.answer``.
 
         Raises:
             ResponseError: If the answer is an error; the others as for :meth:`invoke`, during the stream too.
         """
-        call = self._invocation(
-            body, content_type, invocation_id, query=query, headers=headers, timeout=idle_timeout
-        )
+        idle = limit(idle_timeout, self._transport.timeouts.idle)
+        call = self._invocation(body, content_type, invocation_id, query=query, headers=headers)
         response = await self._transport.stream(call)
-        async with Stream(response, call.invocation_id or "", self.session_id) as stream:
+        async with Stream(response, call.invocation_id or "", self.session_id, idle) as stream:
             yield stream
 
     async def get(self, invocation_id: str, *, timeout: float | None = None) -> Answer:
@@ -226,7 +231,8 @@ class InvocationsClient:
         On the hosting platform, ask in the session of the invocation: ``client.session(answer.session_id)``.
 
         Raises:
-            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``get``.
+            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``get``; the
+                other errors as for :meth:`invoke`.
         """
         url = self._transport.endpoint.invocation(invocation_id, self.session_id)
         return await self._transport.answer(Call("GET", url, invocation_id, self.session_id, timeout=timeout))
@@ -235,7 +241,8 @@ class InvocationsClient:
         """Cancel an invocation and return what the agent says to it.
 
         Raises:
-            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``cancel``.
+            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``cancel``; the
+                other errors as for :meth:`invoke`.
         """
         url = self._transport.endpoint.cancel(invocation_id, self.session_id)
         return await self._transport.answer(
@@ -263,6 +270,8 @@ class InvocationsClient:
         Raises:
             DeadlineError: If it is not done by then. It runs on.
             ResponseError: If the agent answers with another error.
+            ClientError: If a question fails as :meth:`get` can.
+            ValueError: If the id, the interval or the time-out makes no sense.
         """
         return await poll(
             lambda left: self.get(invocation_id, timeout=left),
@@ -280,6 +289,7 @@ class InvocationsClient:
 
         Raises:
             ValueError: If the agent is a hosted one: the platform asks it, callers cannot.
+            RuntimeError: If the client is closed.
         """
         url = self._transport.endpoint.readiness
         if url is None:
@@ -322,8 +332,8 @@ class InvocationsClient:
                 not receive.
 
         Raises:
-            ResponseError: On entering, if the server refuses: 404 when it serves no WebSocket.
-            UnreachableError: On entering, if there is no server.
+            ValueError: If *heartbeat* or *max_message_size* makes no sense. On entering, as
+                :meth:`Connection.__aenter__` says.
         """
         open_socket = opener(
             self._transport,
@@ -355,14 +365,14 @@ class InvocationsClient:
                 next call connects again with backoff and resumes the session. None: it stays broken.
 
         Raises:
-            ResponseError: On entering, if the server refuses: 404 when it does not speak actions.
-            UnreachableError: On entering, if there is no server.
+            ValueError: If *heartbeat* or *max_message_size* makes no sense. On entering, as
+                :meth:`Connection.__aenter__` says; a server that does not speak actions is a 404.
         """
         open_socket = opener(
             self._transport, actions=True, heartbeat=heartbeat, max_message_size=max_message_size
         )
         return ActionsConnection(
-            lambda session_id: Connection(open_socket, session_id),
+            lambda session_id, once: Connection(open_socket, session_id, once=once),
             self._resumable_session(reconnect),
             self._transport.timeouts.answer,
             reconnect,
@@ -380,7 +390,7 @@ class InvocationsClient:
         *,
         query: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
-        timeout: float | None,
+        timeout: float | None = None,
     ) -> Call:
         chosen = str(uuid.uuid4()) if invocation_id is None else check_id("invocation_id", invocation_id)
         data, media_type = encode(body)

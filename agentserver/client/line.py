@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from agentserver.actions._client_protocol import Answer, ClientEvent, ClientProtocol, Notice, Progress
@@ -20,7 +21,7 @@ from agentserver.actions.frames import (
     Invoke,
     Pong,
 )
-from agentserver.client.errors import ActionError, ClientError, ConnectionClosedError, DeadlineError
+from agentserver.client.errors import ActionError, ClientError, ConnectionClosedError
 from agentserver.client.websocket import Connection
 from agentserver.wire import CloseCode
 
@@ -34,8 +35,8 @@ class Listener(Protocol):
 
     invocation_id: str
 
-    def put(self, frame: InvocationFrame | ClientError) -> bool:
-        """Take *frame*; False when that was the last it can take."""
+    def put(self, frame: InvocationFrame | ClientError, size: int) -> bool:
+        """Take *frame*, of *size* characters; False when that was the last it can take."""
         ...
 
 
@@ -53,13 +54,14 @@ class Line:
         self._protocol = ClientProtocol()
         self._listeners: dict[str, Listener] = {}
         self._queries: dict[int, asyncio.Future[Any]] = {}
+        self._cancels: set[asyncio.Task[None]] = set()
         self._reader = asyncio.create_task(self._read())
         self.over: ClientError | None = None
 
     async def close(self) -> None:
         """Close the connection; what is under way fails."""
         await self._connection.close()
-        await self._reader
+        await asyncio.gather(self._reader, *self._cancels)
 
     async def ended(self) -> ClientError:
         """Wait for the end of the connection, and say how it came."""
@@ -74,39 +76,44 @@ class Line:
             raise ValueError(f"the payload cannot be sent as JSON: {error}") from None
         self._protocol.invoke(frame.payload, invocation_id=frame.invocation_id, session_id=frame.session_id)
         self._listeners[listener.invocation_id] = listener
-        await self._send_text(text)
+        try:
+            await self._send_text(text)
+        except BaseException:  # who did not get in does not leave either
+            await self.leave(listener)
+            raise
 
     async def leave(self, listener: Listener) -> None:
         """Forget *listener*, and cancel its invocation if it has not ended, without awaiting the answer."""
         if self._listeners.pop(listener.invocation_id, None) is None or self.over is not None:
             return
-        try:
-            await self._send(self._protocol.cancel(listener.invocation_id))
-        except ConnectionClosedError:
-            return
+        # A peer that does not read must not hold who leaves; but what that one sends next comes after it.
+        task = asyncio.create_task(self._cancel(listener.invocation_id))
+        self._cancels.add(task)
+        task.add_done_callback(self._cancels.discard)
+        await asyncio.sleep(0)
 
-    async def get(self, invocation_id: str, timeout: float) -> Any:
+    async def _cancel(self, invocation_id: str) -> None:
+        with suppress(ConnectionClosedError):
+            await self._send(self._protocol.cancel(invocation_id))
+
+    async def get(self, invocation_id: str) -> Any:
         """Ask for the state of an invocation."""
-        return await self._ask(self._protocol.get(invocation_id), timeout)
+        return await self._ask(self._protocol.get(invocation_id))
 
-    async def cancel(self, invocation_id: str, timeout: float) -> Any:
+    async def cancel(self, invocation_id: str) -> Any:
         """Cancel an invocation."""
-        return await self._ask(self._protocol.cancel(invocation_id), timeout)
+        return await self._ask(self._protocol.cancel(invocation_id))
 
     async def ping(self, timeout: float) -> float:
         """Send a Ping frame and return the seconds until its Pong."""
         return await self._connection.ping(timeout)
 
-    async def _ask(self, query: GetInvocation | CancelInvocation, timeout: float) -> Any:
+    async def _ask(self, query: GetInvocation | CancelInvocation) -> Any:
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queries[id(query)] = waiter
         try:
             await self._send(query)
-            return await asyncio.wait_for(waiter, timeout)
-        except asyncio.TimeoutError:
-            raise DeadlineError(
-                "the agent did not answer within the time-out", invocation_id=query.invocation_id
-            ) from None
+            return await waiter
         finally:
             del self._queries[id(query)]
 
@@ -123,7 +130,7 @@ class Line:
             async for message in self._connection:
                 self._on_message()
                 text = message if isinstance(message, str) else message.decode()
-                await self._take(self._protocol.receive(text))
+                await self._take(self._protocol.receive(text), len(text))
             over: ClientError = self._closed(self._connection.close_code or CloseCode.NORMAL)
         except (FrameError, OrderError, UnicodeDecodeError) as error:
             over = self._closed(CloseCode.PROTOCOL_ERROR, f"the server broke the protocol: {error}")
@@ -132,9 +139,9 @@ class Line:
             over = error
         self._end(over)
 
-    async def _take(self, event: ClientEvent | None) -> None:
+    async def _take(self, event: ClientEvent | None, size: int) -> None:
         if isinstance(event, Progress):
-            await self._progress(event)
+            await self._progress(event, size)
         elif isinstance(event, Answer):
             self._answer(event)
         elif isinstance(event, Notice):
@@ -144,14 +151,14 @@ class Line:
         elif event is not None and isinstance(event.frame, Pong):
             await self._send(event.frame)
 
-    async def _progress(self, event: Progress) -> None:
+    async def _progress(self, event: Progress, size: int) -> None:
         invocation_id = event.frame.invocation_id or ""
         listener = self._listeners.get(invocation_id)
         if listener is None:
             return
         if event.last:
             del self._listeners[invocation_id]
-        if not listener.put(event.frame):
+        if not listener.put(event.frame, size):
             await self.leave(listener)
 
     def _answer(self, event: Answer) -> None:
@@ -166,7 +173,7 @@ class Line:
     def _end(self, over: ClientError) -> None:
         self.over = over
         for listener in self._listeners.values():
-            listener.put(over)
+            listener.put(over, 0)
         self._listeners.clear()
         for waiter in self._queries.values():
             if not waiter.done():

@@ -1,14 +1,23 @@
-"""Requests as they go out: headers, tokens, time-outs, what is tried again, and errors as our own."""
+"""Requests as they go out: headers, tokens, time-outs, what is tried again, and errors as our own.
+
+aiohttp repeats requests of its own accord (``GET`` and upgrades once, when a connection breaks), and its
+time-out of a stream begins anew with each byte. Neither is what a caller was promised, so here a middleware
+turns a broken connection into an error that aiohttp does not repeat, and one deadline spans all of a call.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import io
+import math
 import ssl
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import TypeVar, cast
 
 import aiohttp
 from aiohttp import hdrs
@@ -25,13 +34,19 @@ from agentserver.client.errors import (
     ResponseError,
     UnreachableError,
 )
+from agentserver.client.open_websocket import OpenWebSocket
 from agentserver.client.retry import Retry, Timeouts, limit
 from agentserver.wire import REQUEST_ID_HEADER, TRACEPARENT_HEADER
 
-__all__ = ["Call", "Socket", "Transport"]
+__all__ = ["Call", "Transport"]
 
-Socket: TypeAlias = aiohttp.ClientWebSocketResponse[bool]
-"""aiohttp's side of a WebSocket; the parameter is about how it hands out text."""
+_ONE_PIECE = 262_144
+"""Bytes of a body up to which it goes out in one piece."""
+
+ResultT = TypeVar("ResultT")
+
+_switched: ContextVar[list[aiohttp.ClientResponse] | None] = ContextVar("switched", default=None)
+"""Takes the 101 of the upgrade under way: aiohttp shows its headers to a middleware, and nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: bytes | None = None
     timeout: float | None = None
+    upgrade: bool = False
 
     @property
     def ids(self) -> dict[str, str | None]:
@@ -86,7 +102,9 @@ class Transport:
         """Close every connection."""
         self._closed = True
         if self._session is not None:
-            await self._session.close()
+            # aiohttp waits until all that was written has left, which a peer that does not read prevents.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._session.close(), self.timeouts.close)
         elif self._connector is not None:
             await self._connector.close()
         if self._tokens is not None:
@@ -94,28 +112,89 @@ class Transport:
 
     async def answer(self, call: Call) -> Answer:
         """Send *call* and return its whole answer."""
-        response = await self._send(call, limit(call.timeout, self.timeouts.answer))
+        seconds = limit(call.timeout, self.timeouts.answer)
+        return await self._within(seconds, call, self._repeated(call, self._answer_once, self.retry, seconds))
+
+    async def stream(self, call: Call) -> aiohttp.ClientResponse:
+        """Send *call* and return its answer once the headers are there."""
+        seconds = self.timeouts.answer
+        return await self._within(seconds, call, self._repeated(call, self._send_once, self.retry, seconds))
+
+    async def websocket(
+        self, call: Call, *, heartbeat: float | None, max_message_size: int, retry: Retry
+    ) -> OpenWebSocket:
+        """Open a WebSocket; refusals are raised as the errors they are, and at once."""
+
+        async def open_once(call: Call) -> OpenWebSocket:
+            return await self._open_once(
+                call, await self._outgoing(call.headers), heartbeat, max_message_size
+            )
+
+        return await self._repeated(call, open_once, retry)
+
+    async def _within(self, seconds: float, call: Call, calling: Awaitable[ResultT]) -> ResultT:
+        try:
+            return await asyncio.wait_for(calling, seconds)
+        except ClientError:
+            raise
+        except asyncio.TimeoutError:
+            raise DeadlineError("the server did not answer within the time-out", **call.ids) from None
+
+    async def _repeated(
+        self,
+        call: Call,
+        send: Callable[[Call], Awaitable[ResultT]],
+        retry: Retry,
+        seconds: float = math.inf,
+    ) -> ResultT:
+        """Send *call*, again where that is allowed and *seconds* leave the time for it."""
+        end = time.monotonic() + seconds
+        attempt = 1
+        while True:
+            try:
+                return await send(call)
+            except (UnreachableError, LostConnectionError, ResponseError) as error:
+                pause = _pause(call, error, attempt, retry)
+                if pause is None or time.monotonic() + pause >= end:
+                    raise
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _answer_once(self, call: Call) -> Answer:
+        response = await self._send_once(call)
         async with response:
             try:
                 body = await response.read()
-            except (aiohttp.ClientError, ConnectionError, TimeoutError, asyncio.TimeoutError) as error:
+            except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
                 raise self._failure(call, error) from error
         invocation_id, session_id = ids_of(response.headers, call.invocation_id or "", call.session_id)
         request_id = response.headers.get(REQUEST_ID_HEADER)
         return Answer(response.status, body, response.headers, invocation_id, session_id, request_id)
 
-    async def stream(self, call: Call) -> aiohttp.ClientResponse:
-        """Send *call* and return its answer once the headers are there; the time-out is the idle one."""
-        idle = limit(call.timeout, self.timeouts.idle)
-        response = await self._send(call, self.timeouts.answer, streaming=True)
-        if response.connection is not None and response.connection.protocol is not None:
-            response.connection.protocol.read_timeout = idle
-            response.connection.protocol.start_timeout()
-        return response
-
-    async def websocket(self, call: Call, *, heartbeat: float | None, max_message_size: int) -> Socket:
-        """Open a WebSocket, once; refusals are raised as the errors they are."""
+    async def _send_once(self, call: Call) -> aiohttp.ClientResponse:
         headers = await self._outgoing(call.headers)
+        try:
+            response = await self._client().request(
+                call.method,
+                call.url,
+                data=_payload(call.body),
+                headers=headers,
+                allow_redirects=False,
+            )
+            if response.status < 300:
+                return response
+            async with response:
+                failure = await error_from(response, call.invocation_id, call.session_id)
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, _CutError) as error:
+            raise self._failure(call, error) from error
+        self._forget_token(failure)
+        raise failure
+
+    async def _open_once(
+        self, call: Call, headers: Mapping[str, str], heartbeat: float | None, max_message_size: int
+    ) -> OpenWebSocket:
+        switched: list[aiohttp.ClientResponse] = []
+        before = _switched.set(switched)
         opening = self._client().ws_connect(
             call.url,
             headers=headers,
@@ -126,69 +205,14 @@ class Transport:
             timeout=aiohttp.ClientWSTimeout(ws_close=self.timeouts.close),  # pyright: ignore[reportCallIssue]  # made by attrs
         )
         try:
-            return await asyncio.wait_for(opening, self.timeouts.connect)
+            socket = await asyncio.wait_for(opening, self.timeouts.connect)
         except ResponseError as error:
             raise self._refusal(call, error) from None
-        except (aiohttp.ClientError, OSError, TimeoutError, asyncio.TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, _CutError) as error:
             raise self._failure(call, error) from error
-
-    async def _send(self, call: Call, seconds: float, *, streaming: bool = False) -> aiohttp.ClientResponse:
-        """Send *call*, again where that is allowed, until *seconds* have passed."""
-        end = time.monotonic() + seconds
-        attempt = 1
-        while True:
-            try:
-                return await self._send_once(call, self._timeout(end - time.monotonic(), streaming=streaming))
-            except (UnreachableError, LostConnectionError, ResponseError) as error:
-                pause = self._pause(call, error, attempt)
-                if pause is None or time.monotonic() + pause >= end:
-                    raise
-            await asyncio.sleep(pause)
-            attempt += 1
-
-    def _timeout(self, left: float, *, streaming: bool) -> aiohttp.ClientTimeout:
-        left = max(left, 0.001)  # aiohttp takes 0 for no time-out
-        if streaming:
-            return aiohttp.ClientTimeout(
-                total=None, connect=left, sock_connect=self.timeouts.connect, sock_read=left
-            )
-        return aiohttp.ClientTimeout(total=left, sock_connect=self.timeouts.connect)
-
-    def _pause(self, call: Call, error: ClientError, attempt: int) -> float | None:
-        """Seconds after which *call* may be sent again; None if it may not."""
-        if attempt >= self.retry.attempts or not self._repeatable(call, error):
-            return None
-        asked = error.retry_after if isinstance(error, ResponseError) else None
-        if asked is not None and asked > self.retry.max_delay:
-            return None
-        return self.retry.delay(attempt, asked)
-
-    def _repeatable(self, call: Call, error: ClientError) -> bool:
-        if isinstance(error, UnreachableError):
-            return True
-        if call.method != "GET" and not self.retry.repeat_posts:
-            return False
-        return not isinstance(error, ResponseError) or error.temporary
-
-    async def _send_once(self, call: Call, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        headers = await self._outgoing(call.headers)
-        try:
-            response = await self._client().request(
-                call.method,
-                call.url,
-                data=call.body,
-                headers=headers,
-                timeout=timeout,
-                allow_redirects=False,
-            )
-            if response.status < 300:
-                return response
-            async with response:
-                failure = await error_from(response, call.invocation_id, call.session_id)
-        except (aiohttp.ClientError, OSError, TimeoutError, asyncio.TimeoutError) as error:
-            raise self._failure(call, error) from error
-        self._forget_token(failure)
-        raise failure
+        finally:
+            _switched.reset(before)
+        return OpenWebSocket(socket, switched[-1], self.timeouts)
 
     async def _outgoing(self, headers: Mapping[str, str]) -> dict[str, str]:
         outgoing = {**self._headers, **headers}
@@ -207,9 +231,10 @@ class Transport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=self._connector or aiohttp.TCPConnector(limit=self._max_connections),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=self.endpoint.needs_token,
-                middlewares=(_typed_refusal,),
+                middlewares=(_sent_once, _seen_upgrade),
             )
         return self._session
 
@@ -239,6 +264,26 @@ class Transport:
         )
 
 
+def _pause(call: Call, error: ClientError, attempt: int, retry: Retry) -> float | None:
+    """Seconds after which *call* may be sent again; None if it may not."""
+    if attempt >= retry.attempts or not _may_be_repeated(call, error, retry):
+        return None
+    asked = error.retry_after if isinstance(error, ResponseError) else None
+    if asked is not None and asked > retry.max_delay:
+        return None
+    return retry.delay(attempt, asked)
+
+
+def _may_be_repeated(call: Call, error: ClientError, retry: Retry) -> bool:
+    if isinstance(error, UnreachableError):
+        return True
+    if call.upgrade:  # no message can have come through a connection that was not there yet
+        return isinstance(error, LostConnectionError)
+    if call.method != "GET" and not retry.repeat_posts:
+        return False
+    return not isinstance(error, ResponseError) or error.temporary
+
+
 def _unreachable(origin: str, error: Exception) -> str:
     cause = cast("OSError | None", getattr(error, "os_error", getattr(error, "certificate_error", None)))
     if isinstance(cause, ssl.SSLError):
@@ -248,15 +293,40 @@ def _unreachable(origin: str, error: Exception) -> str:
     return f"No server answers at {origin}: {words or 'no connection within the time-out'}"
 
 
-async def _typed_refusal(
+class _CutError(Exception):
+    """The connection broke before the answer's headers; the cause says how."""
+
+
+async def _sent_once(
     request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Raise what a refused upgrade says: aiohttp itself drops the body, and with it code and message."""
+    """Keep aiohttp from repeating *request*: it repeats after the errors it knows, and only then."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:  # never repeated
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _CutError from error
+
+
+async def _seen_upgrade(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep the answer to an upgrade, or raise what a refused one says: aiohttp itself drops either."""
     response = await send(request)
-    if response.status != 101 and hdrs.UPGRADE in request.headers:
+    if hdrs.UPGRADE not in request.headers:
+        return response
+    if response.status != 101:
         async with response:
             raise await error_from(response, None, None)
+    if (switched := _switched.get()) is not None:
+        switched.append(response)
     return response
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """*body* as aiohttp wants it: it warns about large bytes, which it would copy to the socket in one go."""
+    return io.BytesIO(body) if body is not None and len(body) > _ONE_PIECE else body
 
 
 def _add_trace_context(headers: dict[str, str]) -> None:

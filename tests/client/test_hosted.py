@@ -298,3 +298,11 @@ async def test_a_default_credential_that_fails_says_in_one_line_what_to_do(
 
 def test_a_token_does_not_show_itself() -> None:
     assert "secret" not in repr(Token("secret", 1.0))
+
+
+@pytest.mark.parametrize("token", ["line\nbreak", "token\n", "t\xf6ken", "a\0b"])
+async def test_a_token_that_no_header_can_have_is_a_credential_error(token: str) -> None:
+    for credential in (lambda: token, lambda: Token(token, time.time() + 3600)):
+        async with InvocationsClient(credential=credential) as client:
+            with pytest.raises(CredentialError, match="a character that no header can have"):
+                await client.invoke("x")

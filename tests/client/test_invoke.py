@@ -83,6 +83,22 @@ async def test_a_body_is_sent_as_what_it_is(
     assert seen["type"] in {media_type, "application/octet-stream" if body is None else media_type}
 
 
+async def test_a_body_of_megabytes_arrives_whole_and_again_when_it_is_repeated(serve: Start) -> None:
+    sizes: list[int] = []
+
+    async def measure(request: web.Request) -> web.Response:
+        sizes.append(len(await request.read()))
+        assert request.content_length == sizes[-1]
+        return web.Response(status=503 if len(sizes) == 1 else 200)
+
+    retry = Retry(attempts=2, first_delay=0, repeat_posts=True)
+    app = web.Application(client_max_size=0)
+    app.router.add_post("/invocations", measure)
+    async with TestServer(app) as server, InvocationsClient(server.make_url("/"), retry=retry) as client:
+        await client.invoke("x" * 5_000_000)
+    assert sizes == [5_000_000, 5_000_000]
+
+
 async def test_an_answer_has_the_servers_ids_before_the_callers(serve: Start) -> None:
     async with InvocationsClient(await serve(post=echo)) as client:
         answer = await client.invoke("x", invocation_id="mine")
