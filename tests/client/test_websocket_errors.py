@@ -18,6 +18,7 @@ from agentserver.client import (
     ConnectionClosedError,
     DeadlineError,
     InvocationsClient,
+    Timeouts,
 )
 from agentserver.client import actions as module
 from tests.client.peers import Peer, raw_peer, upgrade
@@ -46,7 +47,7 @@ def saying(*frames: bytes, then_cut: bool = False) -> Peer:
 
 @asynccontextmanager
 async def connected(peer: Peer) -> AsyncGenerator[Connection, None]:
-    async with raw_peer(peer) as url, InvocationsClient(url) as client:
+    async with raw_peer(peer) as url, InvocationsClient(url, timeouts=Timeouts(close=0.2)) as client:
         async with client.connect(heartbeat=None) as connection:
             yield connection
 
@@ -139,7 +140,7 @@ async def test_a_ping_needs_a_time_out_that_is_one() -> None:
 
 @asynccontextmanager
 async def acting(peer: Peer) -> AsyncGenerator[ActionsConnection, None]:
-    async with raw_peer(peer) as url, InvocationsClient(url) as client:
+    async with raw_peer(peer) as url, InvocationsClient(url, timeouts=Timeouts(close=0.2)) as client:
         async with client.actions(heartbeat=None) as actions:
             yield actions
 
@@ -194,7 +195,7 @@ async def test_an_invocation_that_could_not_be_sent_in_time_is_cancelled_when_th
 
     async with acting(late) as actions:
         with pytest.raises(DeadlineError):
-            await actions.invoke({"text": "x" * 20_000_000}, invocation_id="i", timeout=0.2)
+            await actions.invoke({"text": "x" * 8_000_000}, invocation_id="i", timeout=0.2)
         with pytest.raises(DeadlineError):
             await actions.get("other", timeout=3)
     assert actions_in(received)[:3] == ["invoke", "cancel_invocation", "get_invocation"]
