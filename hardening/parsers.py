@@ -14,7 +14,7 @@ import atheris
 with atheris.instrument_imports(include=["agentserver"]):
     from agentserver.actions._codec import decode_action, decode_message
     from agentserver.actions.frames import FrameError
-    from agentserver.client.events import EventParser
+    from agentserver.client.sse import EventParser
     from agentserver.core._exchange import resolve_request_id
     from agentserver.core._routes import Route, RouteTable
     from agentserver.invocations._identity import first_valid

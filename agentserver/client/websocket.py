@@ -1,4 +1,18 @@
-"""A raw WebSocket to an agent: messages, close codes, and a reconnect that resumes the session."""
+"""A raw WebSocket to an agent: messages, close codes, and a reconnect that resumes the session.
+
+A `Connection` is what the caller holds; under it lies one `OpenWebSocket` after the other. Everything that
+needs one asks `_usable()`: it returns the open one, raises how the last one ended, or, with ``reconnect=``,
+makes the next. Whoever finds it broken first does so, and the others wait behind the lock; the callback
+that says that the session was resumed runs inside of that, and may send but not wait for itself.
+
+A task reads one message ahead of the caller. It answers the server's Pings and its close while nobody
+receives, and it is never cancelled by a caller that gives up waiting: aiohttp takes a cancelled read for a
+broken connection. So `receive` waits for the task, with a time-out or without, and leaves it running.
+
+The close code is the one that was exchanged: the peer's, when it closed; what it answered, when we did; and
+1006, when nothing was, be it because the network broke, no Pong came, or the peer did not read and was cut
+off.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +28,12 @@ from typing import Any
 import aiohttp
 from typing_extensions import Self
 
-from agentserver.client.bodies import encode_json
 from agentserver.client.errors import AnswerError, ConnectionClosedError, DeadlineError
+from agentserver.client.http_session import HttpSession
 from agentserver.client.open_websocket import OpenWebSocket
-from agentserver.client.resumption import Resumption, is_resumable
+from agentserver.client.reconnect import Reconnector, is_resumable
+from agentserver.client.request import Call, encode_json
 from agentserver.client.retry import NO_RETRY, Retry, limit
-from agentserver.client.transport import Call, Transport
 from agentserver.wire import SESSION_ID_HEADER, CloseCode
 
 __all__ = ["Connection", "opener"]
@@ -49,7 +63,7 @@ class Connection:
     ) -> None:
         self._opener = opener
         self._once = once
-        self._resumption = None if reconnect is None else Resumption(reconnect)
+        self._reconnector = None if reconnect is None else Reconnector(reconnect)
         self._on_reconnect = on_reconnect
         self._socket: OpenWebSocket | None = None
         self._opening = asyncio.Lock()
@@ -221,8 +235,8 @@ class Connection:
             socket = await self._usable()
             message = await socket.receive()
             if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
-                if self._resumption is not None:
-                    self._resumption.alive()
+                if self._reconnector is not None:
+                    self._reconnector.alive()
                 return message.data  # type: ignore[no-any-return]  # str or bytes, as the type just said
             await self._control(socket, message)
 
@@ -259,22 +273,22 @@ class Connection:
             await self._close_done.wait()
             raise self._closed()
         while self._socket is None or self._socket.closed:
-            resumption = self._resumption
-            # A callback of the resumption that finds the new socket broken too must not wait for itself.
-            if resumption is None or not self._resumable() or self._resuming is asyncio.current_task():
+            reconnector = self._reconnector
+            # A callback of the reconnect that finds the new socket broken too must not wait for itself.
+            if reconnector is None or not self._resumable() or self._resuming is asyncio.current_task():
                 raise self._closed()
             async with self._opening:
                 if self._socket is not None and self._socket.closed and self._resumable():
-                    await self._resume(resumption)
+                    await self._resume(reconnector)
         return self._socket
 
     def _resumable(self) -> bool:
         return self.close_code is None or is_resumable(self.close_code)
 
-    async def _resume(self, resumption: Resumption) -> None:
+    async def _resume(self, reconnector: Reconnector) -> None:
         self._resuming = asyncio.current_task()
         try:
-            await resumption.connect(self._open_again, self._closed())
+            await reconnector.connect(self._open_again, self._closed())
         finally:
             self._resuming = None
 
@@ -289,8 +303,8 @@ class Connection:
     async def _open(self, *, once: bool) -> OpenWebSocket:
         socket = self._socket = await self._opener(self.session_id, once)
         self.close_code, self.close_reason = None, ""
-        if self._resumption is not None:
-            self._resumption.opened()
+        if self._reconnector is not None:
+            self._reconnector.opened()
         self.session_id = socket.headers.get(SESSION_ID_HEADER, self.session_id)
         return socket
 
@@ -302,7 +316,7 @@ class Connection:
 
 
 def opener(
-    transport: Transport,
+    session: HttpSession,
     *,
     heartbeat: float | None,
     max_message_size: int,
@@ -321,12 +335,12 @@ def opener(
         raise ValueError(f"max_message_size is {max_message_size}, but needs to be 0 or more bytes")
 
     async def open_socket(session_id: str | None, once: bool) -> OpenWebSocket:
-        url = transport.endpoint.connect(session_id, actions=actions).update_query(query or {})
-        return await transport.websocket(
+        url = session.endpoint.connect(session_id, actions=actions).update_query(query or {})
+        return await session.websocket(
             Call("GET", url, session_id=session_id, headers=headers or {}, upgrade=True),
             heartbeat=heartbeat,
             max_message_size=max_message_size,
-            retry=NO_RETRY if once else transport.retry,
+            retry=NO_RETRY if once else session.retry,
         )
 
     return open_socket

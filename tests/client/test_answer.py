@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
-from collections.abc import Awaitable, Callable
 
 import pytest
+from aiohttp import web
 
 from agentserver.client import (
-    NO_RETRY,
     Answer,
     AnswerError,
-    ClientError,
     InvocationsClient,
-    ResponseError,
 )
-from tests.client.peers import raw_peer, read_head
+from tests.client.servers import Routes, Serve
 
 
 def an_answer(body: bytes, content_type: str = "application/json") -> Answer:
@@ -66,86 +62,34 @@ def test_a_parameter_that_only_ends_in_charset_is_another() -> None:
     assert an_answer(b"caf\xc3\xa9", content_type).text == "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
 
 
-NO_TIMES = [
-    "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
-    "1 Jan 99999999999999999999 0:0:0 GMT",
-    "1 Jan 2024 99999999999999999999:00",
-    "9" * 400,
-    "-1",
-    "soon",
-    "\u0664",
-]
+async def test_an_answer_that_is_no_json_says_what_to_read_instead(routes: Routes) -> None:
+    async def text(_request: web.Request) -> web.Response:
+        return web.Response(
+            body="né".encode("latin-1"), headers={"Content-Type": "text/plain; charset=latin-1"}
+        )
+
+    async with InvocationsClient(await routes(post=text)) as client:
+        answer = await client.invoke("x")
+    assert answer.text == "né"
+    with pytest.raises(AnswerError, match=r"text/plain.*use \.text"):
+        answer.json()
 
 
-@pytest.mark.parametrize("value", NO_TIMES)
-@pytest.mark.parametrize("status", [202, 429])
-async def test_a_retry_after_that_makes_no_sense_is_none(value: str, status: int) -> None:
-    async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(f"HTTP/1.1 {status} OK\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode())
-
-    async with raw_peer(busy) as url, InvocationsClient(url, retry=NO_RETRY) as client:
-        if status == 202:
-            assert (await client.invoke("x")).retry_after in {None, float("inf")}
-        else:
-            with pytest.raises(ResponseError, match="429"):
-                await client.invoke("x")
-
-
-GZIP = b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnone"
-DEFLATE = b"Content-Encoding: deflate\r\nContent-Length: 4\r\n\r\n\xff\xff\xff\xff"
-MALFORMED = {
-    "gzip that is none": b"HTTP/1.1 200 OK\r\n" + GZIP,
-    "deflate that is none": b"HTTP/1.1 200 OK\r\n" + DEFLATE,
-    "a chunk without a size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    "a header that is none": b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
-    "a header that is too long": b"HTTP/1.1 200 OK\r\nA: " + b"x" * 20_000 + b"\r\n\r\n",
-    "headers without end": b"HTTP/1.1 200 OK\r\n" + b"A: x\r\n" * 5000 + b"\r\n",
-    "a length that is none": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-    "an error with gzip that is none": b"HTTP/1.1 500 X\r\n" + GZIP,
-    "a status that is none": b"HTTP/1.1 abc\r\n\r\n",
-}
-
-Way = Callable[[InvocationsClient], Awaitable[object]]
-
-
-async def _stream(client: InvocationsClient) -> object:
-    async with client.stream("x", idle_timeout=5) as stream:
-        return [chunk async for chunk in stream]
-
-
-WAYS: dict[str, Way] = {
-    "invoke": lambda client: client.invoke("x", timeout=5),
-    "stream": _stream,
-    "connect": lambda client: client.connect().__aenter__(),
-    "actions": lambda client: client.actions().__aenter__(),
-}
-
-
-@pytest.mark.parametrize("says", MALFORMED.values(), ids=MALFORMED)
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-async def test_an_answer_that_breaks_the_protocol_is_an_error_of_the_clients_own(
-    says: bytes, way: Way
+@pytest.mark.parametrize(
+    ("content_type", "body", "text"),
+    [
+        ("text/plain; charset=latin-1", b"caf\xe9", "café"),
+        ('text/plain; charset="utf-8"; x=y', "café".encode(), "café"),
+        ("text/plain; charset=no-such", "café".encode(), "café"),
+        ("application/json", b"\xff", "\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+async def test_text_is_read_in_the_charset_the_server_names(
+    serve: Serve, content_type: str, body: bytes, text: str
 ) -> None:
-    async def malformed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(says)
-        await writer.drain()
+    async def say(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
-    async with raw_peer(malformed) as url, InvocationsClient(url, retry=NO_RETRY) as client:
-        with pytest.raises(ClientError):
-            await way(client)
-
-
-NESTED = b'{"error": {"code": 1, "message": ' + b"[" * 500 + b"]" * 500 + b"}}"
-
-
-@pytest.mark.parametrize("body", [NESTED, b'{"error": []}', b"[" * 60_000], ids=range(3))
-async def test_an_error_with_a_strange_body_is_still_an_error(body: bytes) -> None:
-    async def strange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-
-    async with raw_peer(strange) as url, InvocationsClient(url) as client:
-        with pytest.raises(ResponseError, match=r"^500 "):
-            await client.invoke("x")
+    async with InvocationsClient(await serve(say)) as client:
+        answer = await client.invoke()
+    assert (answer.text, answer.running) == (text, False)

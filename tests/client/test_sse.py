@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentserver.client import AnswerError, StreamEvent
-from agentserver.client.events import EventParser
+from agentserver.client.sse import EventParser
 
 STREAMS = [
     (b"\xef\xbb\xbfdata: bom\n\n", [StreamEvent("bom")]),

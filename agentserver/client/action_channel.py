@@ -1,4 +1,19 @@
-"""One WebSocket that speaks actions: what is under way on it, from its opening to its end."""
+"""One WebSocket that speaks actions: what is under way on it, from its opening to its end.
+
+A task of the channel's own reads. What it reads goes to a `ClientProtocol`, which keeps the order of frames
+and says what each is about: the progress of an invocation goes to its listener, the answer to a query to
+the future of whoever asked. Neither may stop the reading, so a listener takes frames without waiting and
+says when it can take no more; only that one loses its stream.
+
+The protocol answers queries about one invocation in the order in which they were made. So a frame is made
+and written in one go, with no wait in between: aiohttp writes before it waits for a peer that does not
+read. A caller that gives up during that wait has sent its frame; whoever leaves an invocation before its
+end therefore cancels it, in a task that the channel ends with itself, for the leaver must not wait for that
+peer either.
+
+The end comes in one place, when the reading ends: by a close, a break, or a server that breaks the protocol
+(it is left with 1002). Then `end` says how, and every listener and every future is told.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from agentserver.actions._client_protocol import Answer, ClientEvent, ClientProtocol, Notice, Progress
+from agentserver.actions._client_protocol import ClientEvent, ClientProtocol, Notice, Progress, QueryAnswer
 from agentserver.actions._codec import encode_action
 from agentserver.actions._protocol import OrderError
 from agentserver.actions.frames import (
@@ -25,7 +40,7 @@ from agentserver.client.errors import ActionError, ClientError, ConnectionClosed
 from agentserver.client.websocket import Connection
 from agentserver.wire import CloseCode
 
-__all__ = ["Line", "Listener", "action_error"]
+__all__ = ["ActionChannel", "Listener", "action_error"]
 
 _logger = logging.getLogger("agentserver.client")
 
@@ -40,7 +55,7 @@ class Listener(Protocol):
         ...
 
 
-class Line:
+class ActionChannel:
     """Sends actions and hands out their answers until the connection ends; nothing outlives it.
 
     Args:
@@ -56,7 +71,7 @@ class Line:
         self._queries: dict[int, asyncio.Future[Any]] = {}
         self._cancels: set[asyncio.Task[None]] = set()
         self._reader = asyncio.create_task(self._read())
-        self.over: ClientError | None = None
+        self.end: ClientError | None = None
 
     async def close(self) -> None:
         """Close the connection; what is under way fails."""
@@ -66,7 +81,7 @@ class Line:
     async def ended(self) -> ClientError:
         """Wait for the end of the connection, and say how it came."""
         await asyncio.wait({self._reader})
-        return self.over or self._closed(CloseCode.ABNORMAL)
+        return self.end or self._closed(CloseCode.ABNORMAL)
 
     async def start(self, listener: Listener, frame: Invoke) -> None:
         """Send an invocation, whose frames go to *listener*."""
@@ -84,7 +99,7 @@ class Line:
 
     async def leave(self, listener: Listener) -> None:
         """Forget *listener*, and cancel its invocation if it has not ended, without awaiting the answer."""
-        if self._listeners.pop(listener.invocation_id, None) is None or self.over is not None:
+        if self._listeners.pop(listener.invocation_id, None) is None or self.end is not None:
             return
         # A peer that does not read must not hold who leaves; but what that one sends next comes after it.
         task = asyncio.create_task(self._cancel(listener.invocation_id))
@@ -121,8 +136,8 @@ class Line:
         await self._send_text(encode_action(frame).decode())
 
     async def _send_text(self, text: str) -> None:
-        if self.over is not None:
-            raise self.over
+        if self.end is not None:
+            raise self.end
         await self._connection.send(text)
 
     async def _read(self) -> None:
@@ -131,18 +146,18 @@ class Line:
                 self._on_message()
                 text = message if isinstance(message, str) else message.decode()
                 await self._take(self._protocol.receive(text), len(text))
-            over: ClientError = self._closed(self._connection.close_code or CloseCode.NORMAL)
+            end: ClientError = self._closed(self._connection.close_code or CloseCode.NORMAL)
         except (FrameError, OrderError, UnicodeDecodeError) as error:
-            over = self._closed(CloseCode.PROTOCOL_ERROR, f"the server broke the protocol: {error}")
+            end = self._closed(CloseCode.PROTOCOL_ERROR, f"the server broke the protocol: {error}")
             await self._connection.close(CloseCode.PROTOCOL_ERROR, str(error))
         except ClientError as error:
-            over = error
-        self._end(over)
+            end = error
+        self._finish(end)
 
     async def _take(self, event: ClientEvent | None, size: int) -> None:
         if isinstance(event, Progress):
             await self._progress(event, size)
-        elif isinstance(event, Answer):
+        elif isinstance(event, QueryAnswer):
             self._answer(event)
         elif isinstance(event, Notice):
             _logger.warning(
@@ -161,7 +176,7 @@ class Line:
         if not listener.put(event.frame, size):
             await self.leave(listener)
 
-    def _answer(self, event: Answer) -> None:
+    def _answer(self, event: QueryAnswer) -> None:
         waiter = self._queries.get(id(event.query))
         if waiter is None or waiter.done():
             return
@@ -170,14 +185,14 @@ class Line:
         else:
             waiter.set_result(event.frame.payload)
 
-    def _end(self, over: ClientError) -> None:
-        self.over = over
+    def _finish(self, end: ClientError) -> None:
+        self.end = end
         for listener in self._listeners.values():
-            listener.put(over, 0)
+            listener.put(end, 0)
         self._listeners.clear()
         for waiter in self._queries.values():
             if not waiter.done():
-                waiter.set_exception(over)
+                waiter.set_exception(end)
 
     def _closed(self, code: int, reason: str = "") -> ConnectionClosedError:
         return ConnectionClosedError(

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
+from aiohttp import web
 
-from agentserver.client import NO_RETRY, InvocationsClient, LostConnectionError, ResponseError, Retry
+from agentserver.client import (
+    NO_RETRY,
+    InvocationsClient,
+    LostConnectionError,
+    ResponseError,
+    Retry,
+    Timeouts,
+)
 from tests.client.peers import Peer, raw_peer, read_head, upgrade
+from tests.client.servers import Flaky, Routes, Scripted, Serve, echo
 
 QUICK = Retry(attempts=3, first_delay=0)
+
 
 Operation = Callable[[InvocationsClient], Awaitable[object]]
 
@@ -155,3 +166,93 @@ async def test_each_attempt_of_a_reconnect_is_one_request() -> None:
             with pytest.raises(LostConnectionError):
                 await connection.receive(10)
     assert requests == 3
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def test_a_connection_that_never_came_about_is_tried_again(routes: Routes) -> None:
+    port = unused_port()
+    retry = Retry(attempts=50, first_delay=0.05, max_delay=0.05)
+    async with InvocationsClient(f"http://127.0.0.1:{port}", retry=retry) as client:
+        pending = asyncio.create_task(client.invoke("late"))
+        app = web.Application()
+        app.router.add_post("/invocations", echo)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await asyncio.sleep(0.1)
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        try:
+            assert (await pending).json()["body"] == "late"
+        finally:
+            await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [None, 429, 503])
+async def test_an_invocation_that_may_have_run_is_never_repeated_unasked(
+    routes: Routes, status: int | None
+) -> None:
+    flaky = Flaky(1, status=status)
+    async with InvocationsClient(await routes(post=flaky.answer), retry=Retry(first_delay=0)) as client:
+        with pytest.raises((LostConnectionError, ResponseError)):
+            await client.invoke("x")
+    assert len(flaky.ids) == 1
+
+
+@pytest.mark.parametrize("status", [None, 429, 503])
+async def test_asked_for_an_invocation_is_repeated_under_its_id(routes: Routes, status: int | None) -> None:
+    flaky = Flaky(2, status=status)
+    retry = Retry(attempts=3, first_delay=0, repeat_posts=True)
+    async with InvocationsClient(await routes(post=flaky.answer), retry=retry) as client:
+        assert (await client.invoke("x")).json() == {"status": "completed"}
+    assert len(flaky.ids) == 3
+    assert len(set(flaky.ids)) == 1
+
+
+@pytest.mark.parametrize("status", [None, 503])
+async def test_a_get_is_repeated_for_it_changes_nothing(routes: Routes, status: int | None) -> None:
+    flaky = Flaky(2, status=status)
+    async with InvocationsClient(
+        await routes(get=flaky.answer), retry=Retry(attempts=3, first_delay=0)
+    ) as client:
+        assert (await client.get("i-1")).json() == {"status": "completed"}
+
+
+async def test_a_500_is_not_repeated_even_for_a_get(routes: Routes) -> None:
+    flaky = Flaky(1, status=500)
+    async with InvocationsClient(await routes(get=flaky.answer), retry=Retry(first_delay=0)) as client:
+        with pytest.raises(ResponseError):
+            await client.get("i-1")
+    assert len(flaky.ids) == 1
+
+
+@pytest.mark.parametrize("name", ["connect", "answer", "idle", "close"])
+def test_a_time_out_of_zero_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Timeouts(**{name: 0.0})
+
+
+def test_the_wait_between_attempts_doubles_up_to_its_bound_and_obeys_retry_after() -> None:
+    retry = Retry(attempts=9, first_delay=1, max_delay=5)
+    for attempt, whole in [(1, 1), (2, 2), (3, 4), (4, 5), (10_000, 5)]:
+        assert whole / 2 <= retry.delay(attempt) <= whole
+    assert retry.delay(1, retry_after=4) == 4
+    assert retry.delay(1, retry_after=400) == 400
+
+
+async def test_a_server_is_never_asked_earlier_than_it_said(serve: Serve) -> None:
+    server = Scripted((503, "60"))
+    retry = Retry(attempts=5, first_delay=0, max_delay=10)
+    async with InvocationsClient(await serve(server.answer), retry=retry) as client:
+        with pytest.raises(ResponseError) as caught:
+            await client.get("i-1")
+    assert (server.asked, caught.value.retry_after, caught.value.temporary) == (1, 60.0, True)
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first_delay": -1}, {"max_delay": -1}])
+def test_a_retry_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="or more"):
+        Retry(**wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the mistake

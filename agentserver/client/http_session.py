@@ -16,14 +16,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 import aiohttp
 from aiohttp import hdrs
-from yarl import URL
 
-from agentserver.client.answers import Answer, error_from, ids_of
+from agentserver.client.answer import Answer
 from agentserver.client.credentials import Credential, TokenCache
 from agentserver.client.endpoint import Endpoint
 from agentserver.client.errors import (
@@ -35,10 +33,12 @@ from agentserver.client.errors import (
     UnreachableError,
 )
 from agentserver.client.open_websocket import OpenWebSocket
+from agentserver.client.request import Call
+from agentserver.client.response import error_from, ids_of
 from agentserver.client.retry import Retry, Timeouts, limit
 from agentserver.wire import REQUEST_ID_HEADER, TRACEPARENT_HEADER
 
-__all__ = ["Call", "Transport"]
+__all__ = ["HttpSession"]
 
 _ONE_PIECE = 262_144
 """Bytes of a body up to which it goes out in one piece."""
@@ -49,26 +49,7 @@ _switched: ContextVar[list[aiohttp.ClientResponse] | None] = ContextVar("switche
 """Takes the 101 of the upgrade under way: aiohttp shows its headers to a middleware, and nowhere else."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One request, before it goes out."""
-
-    method: str
-    url: URL
-    invocation_id: str | None = None
-    session_id: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    body: bytes | None = None
-    timeout: float | None = None
-    upgrade: bool = False
-
-    @property
-    def ids(self) -> dict[str, str | None]:
-        """The ids for an error about this call."""
-        return {"invocation_id": self.invocation_id, "session_id": self.session_id}
-
-
-class Transport:
+class HttpSession:
     """The connections to one agent, shared by a client and its sessions.
 
     Attributes:
