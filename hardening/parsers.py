@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["agentserver"]):
     from agentserver._http.router import Route, RouteTable
     from agentserver.actions._codec import decode_action, decode_message
     from agentserver.actions.frames import FrameError
-    from agentserver.client.events import EventParser
+    from agentserver.client.sse import EventParser
     from agentserver.invocations._ids import first_valid
     from agentserver.wire import ID_PATTERN, is_valid_id
 

@@ -24,7 +24,7 @@ from agentserver.actions.frames import (
     StreamChunk,
 )
 
-__all__ = ["Answer", "ClientEvent", "ClientProtocol", "Notice", "Progress"]
+__all__ = ["ClientEvent", "ClientProtocol", "Notice", "Progress", "QueryAnswer"]
 
 _QueryFrame = TypeVar("_QueryFrame", GetInvocation, CancelInvocation)
 
@@ -42,7 +42,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryAnswer:
     """The answer to the oldest open *query* about its id."""
 
     query: GetInvocation | CancelInvocation
@@ -56,7 +56,7 @@ class Notice:
     frame: ErrorFrame
 
 
-ClientEvent = Progress | Answer | Notice | Respond
+ClientEvent = Progress | QueryAnswer | Notice | Respond
 
 
 class ClientProtocol:
@@ -122,7 +122,7 @@ class ClientProtocol:
     def _is_known(self, frame: ErrorFrame) -> bool:
         return frame.invocation_id in self._queries or frame.invocation_id in self._phases
 
-    def _answer(self, frame: InvocationFrame) -> Answer | None:
+    def _answer(self, frame: InvocationFrame) -> QueryAnswer | None:
         if not isinstance(frame, (Result, ErrorFrame)) or frame.session_id is not None:
             return None
         queries = self._queries.get(frame.invocation_id or "")
@@ -131,7 +131,7 @@ class ClientProtocol:
         query = queries.popleft()
         if not queries:
             del self._queries[query.invocation_id]
-        return Answer(query, frame)
+        return QueryAnswer(query, frame)
 
     def _progress(self, frame: InvocationFrame) -> Progress:
         invocation_id = frame.invocation_id or ""

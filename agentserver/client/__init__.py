@@ -8,8 +8,9 @@
         print((await client.invoke("hello")).text)
 """
 
-from agentserver.client.actions import ActionResult, ActionsConnection, ActionStream
-from agentserver.client.answers import Answer, Stream
+from agentserver.client.action_stream import ActionResult, ActionStream
+from agentserver.client.actions import ActionsConnection
+from agentserver.client.answer import Answer
 from agentserver.client.client import InvocationsClient
 from agentserver.client.credentials import Token
 from agentserver.client.errors import (
@@ -24,8 +25,9 @@ from agentserver.client.errors import (
     ResponseError,
     UnreachableError,
 )
-from agentserver.client.events import StreamEvent
 from agentserver.client.retry import NO_RETRY, Retry, Timeouts
+from agentserver.client.sse import StreamEvent
+from agentserver.client.stream import Stream
 from agentserver.client.websocket import Connection
 
 __all__ = [

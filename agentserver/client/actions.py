@@ -1,42 +1,39 @@
-"""The action protocol's caller: many invocations at once on one WebSocket (contract, section 6)."""
+"""The action protocol's caller: many invocations at once on one WebSocket (contract, section 6).
+
+Three classes share the work. `ActionsConnection` is what callers hold; it lives as long as they do, and
+makes a channel when it is entered. An `ActionChannel` is one WebSocket that speaks actions; it never
+reconnects, so when it ends, everything under way on it has failed for good. An `ActionStream` is one
+invocation on one channel.
+
+With ``reconnect=``, the next call after a channel broke makes a new one, in the same session. What was
+under way is not sent again, for it may have run: its caller was told, and decides. Callers that find the
+channel broken at the same time wait for one attempt together, behind the lock.
+
+Each call's time-out spans all that it may wait for: the new channel, a peer that does not read, and the
+answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import Self
 
-from agentserver.actions.frames import ErrorFrame, InvocationFrame, Invoke, Result, StreamChunk, StreamEnd
-from agentserver.client.errors import ClientError, ConnectionClosedError, DeadlineError
-from agentserver.client.line import Line, action_error
-from agentserver.client.resumption import Resumption, is_resumable
+from agentserver.actions.frames import Invoke
+from agentserver.client.action_channel import ActionChannel
+from agentserver.client.action_stream import ActionResult, ActionStream, within
+from agentserver.client.errors import ClientError, ConnectionClosedError
+from agentserver.client.reconnect import Reconnector, is_resumable
 from agentserver.client.retry import Retry, limit
 from agentserver.client.websocket import Connection
 
-__all__ = ["ActionResult", "ActionStream", "ActionsConnection"]
+__all__ = ["ActionsConnection"]
 
-_BACKLOG = 10_000
-"""Frames a stream may be behind: its reader must neither stop the others nor fill the memory."""
-
-
-@dataclass(frozen=True)
-class ActionResult:
-    """The answer to an invocation.
-
-    Args:
-        payload: What the agent answered; of a streamed answer, the list of its payloads.
-        invocation_id: The invocation's id.
-        session_id: The session's id.
-    """
-
-    payload: Any
-    invocation_id: str
-    session_id: str | None
+ResultT = TypeVar("ResultT")
 
 
 class ActionsConnection:
@@ -47,7 +44,7 @@ class ActionsConnection:
 
     def __init__(
         self,
-        connect: Callable[[str | None], Connection],
+        connect: Callable[[str | None, bool], Connection],
         session_id: str | None,
         timeout: float,
         reconnect: Retry | None,
@@ -55,13 +52,14 @@ class ActionsConnection:
         self._connect = connect
         self._session_id = session_id
         self._timeout = timeout
-        self._resumption = None if reconnect is None else Resumption(reconnect)
+        self._reconnector = None if reconnect is None else Reconnector(reconnect)
         self._opening = asyncio.Lock()
-        self._line: Line | None = None
+        self._channel: ActionChannel | None = None
         self._closed_by_us = False
 
     async def __aenter__(self) -> Self:
-        await self._open()
+        """Connect; the errors are those of :meth:`Connection.__aenter__`."""
+        await self._open(once=False)
         return self
 
     async def __aexit__(
@@ -72,8 +70,8 @@ class ActionsConnection:
     async def close(self) -> None:
         """Close the connection; what runs on it ends with :class:`ConnectionClosedError`."""
         self._closed_by_us = True
-        if self._line is not None:
-            await self._line.close()
+        if self._channel is not None:
+            await self._channel.close()
 
     async def closed(self) -> ConnectionClosedError:
         """Wait for the end of the present connection, whoever ends it, and return its code and reason.
@@ -82,10 +80,10 @@ class ActionsConnection:
             RuntimeError: If the connection was not opened.
             ClientError: If something else than a close ended it.
         """
-        over = await self._opened().ended()
-        if isinstance(over, ConnectionClosedError):
-            return over
-        raise over
+        end = await self._opened().ended()
+        if isinstance(end, ConnectionClosedError):
+            return end
+        raise end
 
     async def invoke(
         self,
@@ -106,19 +104,21 @@ class ActionsConnection:
         Raises:
             ActionError: If the agent answers with an error.
             ConnectionClosedError: If the connection ends first.
-            DeadlineError: If the time-out passes first; the invocation is then cancelled.
+            DeadlineError: If the time-out passes first, be it because the agent does not answer, does not
+                read, or is being connected to again; the invocation is then cancelled.
+            ClientError: With reconnecting on, what the last attempt to connect again raised.
             ValueError: If the payload or an id cannot be sent.
         """
         seconds = limit(timeout, self._timeout)
-        async with self.stream(
+        stream = self.stream(
             payload, invocation_id=invocation_id, session_id=session_id, idle_timeout=seconds
-        ) as stream:
-            try:
-                return await asyncio.wait_for(stream.result(), seconds)
-            except asyncio.TimeoutError:
-                raise DeadlineError(
-                    "the agent did not answer within the time-out", invocation_id=stream.invocation_id
-                ) from None
+        )
+
+        async def whole() -> ActionResult:
+            async with stream:
+                return await stream.result()
+
+        return await within(seconds, whole(), stream.invocation_id)
 
     def stream(
         self,
@@ -142,145 +142,76 @@ class ActionsConnection:
         """
         chosen = str(uuid.uuid4()) if invocation_id is None else invocation_id
         frame = Invoke(payload, chosen, session_id or self._session_id)
-        return ActionStream(self, frame, chosen, limit(idle_timeout, self._timeout))
+        return ActionStream(self._usable, frame, chosen, limit(idle_timeout, self._timeout))
 
     async def get(self, invocation_id: str, *, timeout: float | None = None) -> Any:
         """Return the state of an invocation, as the agent tells it.
 
         Raises:
-            ActionError: ``not_found`` if the agent knows no such invocation or has no ``get``.
+            ActionError: ``not_found`` if the agent knows no such invocation or has no ``get``; the others as
+                for :meth:`invoke`.
         """
         seconds = limit(timeout, self._timeout)
-        return await (await self._usable()).get(invocation_id, seconds)
+        asking = self._on_channel(lambda channel: channel.get(invocation_id))
+        return await within(seconds, asking, invocation_id)
 
     async def cancel(self, invocation_id: str, *, timeout: float | None = None) -> Any:
         """Cancel an invocation, one that streams on this connection included, and return the answer.
 
         Raises:
-            ActionError: ``not_found`` if nothing runs under that id.
+            ActionError: ``not_found`` if nothing runs under that id; the others as for :meth:`invoke`.
         """
         seconds = limit(timeout, self._timeout)
-        return await (await self._usable()).cancel(invocation_id, seconds)
+        asking = self._on_channel(lambda channel: channel.cancel(invocation_id))
+        return await within(seconds, asking, invocation_id)
 
     async def ping(self, timeout: float = 10.0) -> float:
-        """Send a Ping frame and return the seconds until its Pong."""
-        return await (await self._usable()).ping(timeout)
+        """Send a Ping frame and return the seconds until its Pong.
 
-    def _opened(self) -> Line:
-        if self._line is None:
+        Raises:
+            DeadlineError: If no Pong came within *timeout* seconds.
+            ConnectionClosedError: If the connection ends first.
+        """
+        seconds = limit(timeout, timeout)
+        return await within(seconds, self._on_channel(lambda channel: channel.ping(seconds)), None)
+
+    async def _on_channel(self, act: Callable[[ActionChannel], Awaitable[ResultT]]) -> ResultT:
+        return await act(await self._usable())
+
+    def _opened(self) -> ActionChannel:
+        if self._channel is None:
             raise RuntimeError("the connection is not open: enter it with 'async with'")
-        return self._line
+        return self._channel
 
-    async def _usable(self) -> Line:
-        """Return the open line, a new one if the last broke and resuming was asked for."""
-        line = self._opened()
-        if line.over is None or not self._may_resume(line.over):
-            return line
+    async def _usable(self) -> ActionChannel:
+        """Return the open channel, a new one if the last broke and reconnecting was asked for."""
+        channel = self._opened()
+        if channel.end is None or not self._may_reconnect(channel.end):
+            return channel
         async with self._opening:
-            line = self._opened()
-            if self._resumption is not None and line.over is not None and self._may_resume(line.over):
-                line = await self._resumption.connect(self._open, line.over)
-        return line
+            channel = self._opened()
+            if self._reconnector is not None and channel.end is not None and self._may_reconnect(channel.end):
+                channel = await self._reconnector.connect(self._open_again, channel.end)
+        return channel
 
-    def _may_resume(self, over: ClientError) -> bool:
-        asked_for = self._resumption is not None and not self._closed_by_us
-        return asked_for and isinstance(over, ConnectionClosedError) and is_resumable(over.code)
+    def _may_reconnect(self, end: ClientError) -> bool:
+        asked_for = self._reconnector is not None and not self._closed_by_us
+        return asked_for and isinstance(end, ConnectionClosedError) and is_resumable(end.code)
 
-    async def _open(self) -> Line:
-        connection = self._connect(self._session_id)
+    async def _open_again(self) -> ActionChannel:
+        return await self._open(once=True)
+
+    async def _open(self, *, once: bool) -> ActionChannel:
+        connection = self._connect(self._session_id, once)
         await connection.__aenter__()
         if self._closed_by_us:  # while we were connecting
             await connection.close()
-        if self._resumption is not None:
+        if self._reconnector is not None:
             self._session_id = connection.session_id
-            self._resumption.opened()
-        self._line = Line(connection, self._alive)
-        return self._line
+            self._reconnector.opened()
+        self._channel = ActionChannel(connection, self._alive)
+        return self._channel
 
     def _alive(self) -> None:
-        if self._resumption is not None:
-            self._resumption.alive()
-
-
-class ActionStream:
-    """One invocation while its answer arrives: an asynchronous context manager, iterated over once.
-
-    ``session_id`` is the server's word once the first frame is there.
-    """
-
-    def __init__(
-        self, actions: ActionsConnection, frame: Invoke, invocation_id: str, idle_timeout: float
-    ) -> None:
-        self._actions = actions
-        self._frame = frame
-        self._idle_timeout = idle_timeout
-        self._line: Line | None = None
-        self._frames: asyncio.Queue[InvocationFrame | ClientError] = asyncio.Queue()
-        self._ended = False
-        self.invocation_id = invocation_id
-        self.session_id = frame.session_id
-
-    async def __aenter__(self) -> Self:
-        self._line = await self._actions._usable()
-        await self._line.start(self, self._frame)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._line is not None:
-            await self._line.leave(self)
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        while not self._ended:
-            frame = await self._next()
-            if not isinstance(frame, StreamEnd):
-                yield frame.payload
-
-    async def result(self) -> ActionResult:
-        """The whole answer, a streamed one as the list of its payloads.
-
-        Raises:
-            ActionError: If the agent answers with an error.
-            ConnectionClosedError: If the connection ends first.
-            DeadlineError: If nothing came within the idle time-out.
-        """
-        payloads: list[Any] = []
-        while not self._ended:
-            frame = await self._next()
-            if isinstance(frame, Result):
-                return ActionResult(frame.payload, self.invocation_id, self.session_id)
-            if isinstance(frame, StreamChunk):
-                payloads.append(frame.payload)
-        return ActionResult(payloads, self.invocation_id, self.session_id)
-
-    async def _next(self) -> Result | StreamChunk | StreamEnd:
-        frame = await self._get()
-        self._ended = not isinstance(frame, StreamChunk)
-        if isinstance(frame, ClientError):
-            raise frame
-        self.session_id = frame.session_id or self.session_id
-        if isinstance(frame, ErrorFrame):
-            raise action_error(frame)
-        return frame
-
-    async def _get(self) -> InvocationFrame | ClientError:
-        if not self._frames.empty():
-            return self._frames.get_nowait()
-        words = f"nothing came within {self._idle_timeout:g} s"
-        late = DeadlineError(words, invocation_id=self.invocation_id, session_id=self.session_id)
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._idle_timeout, self._frames.put_nowait, late)
-        try:
-            return await self._frames.get()
-        finally:
-            timer.cancel()
-
-    def put(self, frame: InvocationFrame | ClientError) -> bool:
-        """Take *frame* from the connection; False when the reader is so far behind that this is the end."""
-        if self._frames.qsize() >= _BACKLOG:
-            words = f"the stream is over: its reader was {_BACKLOG} payloads behind"
-            self._frames.put_nowait(ClientError(words, invocation_id=self.invocation_id))
-            return False
-        self._frames.put_nowait(frame)
-        return True
+        if self._reconnector is not None:
+            self._reconnector.alive()

@@ -13,15 +13,15 @@ from yarl import URL
 
 from agentserver.client import endpoint as endpoints
 from agentserver.client.actions import ActionsConnection
-from agentserver.client.answers import Answer, Stream
-from agentserver.client.bodies import Body, encode
+from agentserver.client.answer import Answer
 from agentserver.client.credentials import Credential
 from agentserver.client.endpoint import DEFAULT_URL, Endpoint, check_id
 from agentserver.client.errors import ClientError
-from agentserver.client.headers import prefixed
+from agentserver.client.http_session import HttpSession
 from agentserver.client.polling import poll
-from agentserver.client.retry import Retry, Timeouts
-from agentserver.client.transport import Call, Transport
+from agentserver.client.request import Body, Call, as_client_headers, encode_body
+from agentserver.client.retry import Retry, Timeouts, limit
+from agentserver.client.stream import Stream
 from agentserver.client.websocket import Connection, opener
 from agentserver.wire import INVOCATION_ID_HEADER
 
@@ -71,10 +71,10 @@ class InvocationsClient:
         _endpoint: Endpoint | None = None,
     ) -> None:
         self.session_id = None if session_id is None else check_id("session_id", session_id)
-        self._transport = Transport(
+        self._http = HttpSession(
             _endpoint or endpoints.local(url),
             credential=credential,
-            headers={**(headers or {}), **prefixed(client_headers)},
+            headers={**(headers or {}), **as_client_headers(client_headers)},
             timeouts=timeouts or Timeouts(),
             retry=retry or Retry(),
             max_connections=max_connections,
@@ -122,19 +122,22 @@ class InvocationsClient:
         )
 
     async def __aenter__(self) -> Self:
-        self._transport.users += 1
+        self._http.users += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._transport.users -= 1
-        if not self._transport.users:
+        self._http.users -= 1
+        if not self._http.users:
             await self.close()
 
     async def close(self) -> None:
-        """Close every connection, those of the sessions made from this client too."""
-        await self._transport.close()
+        """Close every connection, those of the sessions made from this client too.
+
+        A server that does not read what was sent is waited for ``timeouts.close`` seconds at most.
+        """
+        await self._http.close()
 
     def session(self, session_id: str | None = None) -> InvocationsClient:
         """A client whose every call is part of one session, over this client's connections.
@@ -146,7 +149,7 @@ class InvocationsClient:
         """
         bound = object.__new__(type(self))
         bound.session_id = str(uuid.uuid4()) if session_id is None else check_id("session_id", session_id)
-        bound._transport = self._transport
+        bound._http = self._http
         return bound
 
     async def invoke(
@@ -174,10 +177,12 @@ class InvocationsClient:
             ResponseError: If the answer is an error.
             UnreachableError: If there is no server.
             LostConnectionError: If the connection broke first.
-            DeadlineError: If the time-out passed first.
-            ValueError: If the body or the id cannot be sent.
+            DeadlineError: If the time-out passed first, the time for a token included.
+            CredentialError: If there is no token.
+            ValueError: If the body, the id or a header cannot be sent.
+            RuntimeError: If the client is closed.
         """
-        return await self._transport.answer(
+        return await self._http.answer(
             self._invocation(body, content_type, invocation_id, query=query, headers=headers, timeout=timeout)
         )
 
@@ -208,16 +213,16 @@ class InvocationsClient:
             invocation_id: As for :meth:`invoke`.
             query: As for :meth:`invoke`.
             headers: As for :meth:`invoke`.
-            idle_timeout: Seconds between two pieces; None is the client's ``timeouts.idle``.
+            idle_timeout: Seconds between two pieces; None is the client's ``timeouts.idle``. The beginning of
+                the answer has the client's ``timeouts.answer``.
 
         Raises:
             ResponseError: If the answer is an error; the others as for :meth:`invoke`, during the stream too.
         """
-        call = self._invocation(
-            body, content_type, invocation_id, query=query, headers=headers, timeout=idle_timeout
-        )
-        response = await self._transport.stream(call)
-        async with Stream(response, call.invocation_id or "", self.session_id) as stream:
+        idle = limit(idle_timeout, self._http.timeouts.idle)
+        call = self._invocation(body, content_type, invocation_id, query=query, headers=headers)
+        response = await self._http.stream(call)
+        async with Stream(response, call.invocation_id or "", self.session_id, idle) as stream:
             yield stream
 
     async def get(self, invocation_id: str, *, timeout: float | None = None) -> Answer:
@@ -226,21 +231,21 @@ class InvocationsClient:
         On the hosting platform, ask in the session of the invocation: ``client.session(answer.session_id)``.
 
         Raises:
-            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``get``.
+            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``get``; the
+                other errors as for :meth:`invoke`.
         """
-        url = self._transport.endpoint.invocation(invocation_id, self.session_id)
-        return await self._transport.answer(Call("GET", url, invocation_id, self.session_id, timeout=timeout))
+        url = self._http.endpoint.invocation(invocation_id, self.session_id)
+        return await self._http.answer(Call("GET", url, invocation_id, self.session_id, timeout=timeout))
 
     async def cancel(self, invocation_id: str, *, timeout: float | None = None) -> Answer:
         """Cancel an invocation and return what the agent says to it.
 
         Raises:
-            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``cancel``.
+            ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``cancel``; the
+                other errors as for :meth:`invoke`.
         """
-        url = self._transport.endpoint.cancel(invocation_id, self.session_id)
-        return await self._transport.answer(
-            Call("POST", url, invocation_id, self.session_id, timeout=timeout)
-        )
+        url = self._http.endpoint.cancel(invocation_id, self.session_id)
+        return await self._http.answer(Call("POST", url, invocation_id, self.session_id, timeout=timeout))
 
     async def wait(
         self,
@@ -263,6 +268,8 @@ class InvocationsClient:
         Raises:
             DeadlineError: If it is not done by then. It runs on.
             ResponseError: If the agent answers with another error.
+            ClientError: If a question fails as :meth:`get` can.
+            ValueError: If the id, the interval or the time-out makes no sense.
         """
         return await poll(
             lambda left: self.get(invocation_id, timeout=left),
@@ -280,12 +287,13 @@ class InvocationsClient:
 
         Raises:
             ValueError: If the agent is a hosted one: the platform asks it, callers cannot.
+            RuntimeError: If the client is closed.
         """
-        url = self._transport.endpoint.readiness
+        url = self._http.endpoint.readiness
         if url is None:
             raise ValueError("a hosted agent has no readiness route to ask")
         try:
-            await self._transport.answer(Call("GET", url, timeout=timeout))
+            await self._http.answer(Call("GET", url, timeout=timeout))
         except ClientError:
             return False
         return True
@@ -322,11 +330,11 @@ class InvocationsClient:
                 not receive.
 
         Raises:
-            ResponseError: On entering, if the server refuses: 404 when it serves no WebSocket.
-            UnreachableError: On entering, if there is no server.
+            ValueError: If *heartbeat* or *max_message_size* makes no sense. On entering, as
+                :meth:`Connection.__aenter__` says.
         """
         open_socket = opener(
-            self._transport,
+            self._http,
             query=query,
             headers=headers,
             heartbeat=heartbeat,
@@ -355,16 +363,14 @@ class InvocationsClient:
                 next call connects again with backoff and resumes the session. None: it stays broken.
 
         Raises:
-            ResponseError: On entering, if the server refuses: 404 when it does not speak actions.
-            UnreachableError: On entering, if there is no server.
+            ValueError: If *heartbeat* or *max_message_size* makes no sense. On entering, as
+                :meth:`Connection.__aenter__` says; a server that does not speak actions is a 404.
         """
-        open_socket = opener(
-            self._transport, actions=True, heartbeat=heartbeat, max_message_size=max_message_size
-        )
+        open_socket = opener(self._http, actions=True, heartbeat=heartbeat, max_message_size=max_message_size)
         return ActionsConnection(
-            lambda session_id: Connection(open_socket, session_id),
+            lambda session_id, once: Connection(open_socket, session_id, once=once),
             self._resumable_session(reconnect),
-            self._transport.timeouts.answer,
+            self._http.timeouts.answer,
             reconnect,
         )
 
@@ -380,12 +386,12 @@ class InvocationsClient:
         *,
         query: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
-        timeout: float | None,
+        timeout: float | None = None,
     ) -> Call:
         chosen = str(uuid.uuid4()) if invocation_id is None else check_id("invocation_id", invocation_id)
-        data, media_type = encode(body)
+        data, media_type = encode_body(body)
         outgoing = {INVOCATION_ID_HEADER: chosen, **(headers or {})}
         if content_type or media_type:
             outgoing["Content-Type"] = content_type or media_type
-        url = self._transport.endpoint.invoke(self.session_id).update_query(query or {})
+        url = self._http.endpoint.invoke(self.session_id).update_query(query or {})
         return Call("POST", url, chosen, self.session_id, outgoing, data, timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from agentserver.client.errors import CredentialError
 
 __all__ = ["AccessToken", "Credential", "Token", "TokenProvider", "TokenSource"]
 
+_TOKEN = re.compile(r"[ -~]+")
 RENEW_BEFORE_SECONDS = 300.0
 """How long before its end a token is renewed: longer than any clock is off."""
 
@@ -81,8 +83,14 @@ class TokenCache:
         """Return a token that holds for some minutes yet.
 
         Raises:
-            CredentialError: If the credential fails, or gives something that is no token.
+            CredentialError: If the credential fails, takes too long, or gives something that is no token.
         """
+        try:
+            return await asyncio.wait_for(self._present(), self._timeout)
+        except asyncio.TimeoutError:
+            raise CredentialError(f"The credential gave no token within {self._timeout:g} s") from None
+
+    async def _present(self) -> str:
         async with self._lock:
             if self._token is None or self._token.expires_on - time.time() < RENEW_BEFORE_SECONDS:
                 fresh = await self._ask()
@@ -104,14 +112,15 @@ class TokenCache:
         if self._credential is None:
             self._credential, self._owned = _default_credential(), True
         try:
-            answer: Any = await asyncio.wait_for(_call(self._credential), self._timeout)
-        except asyncio.TimeoutError:
-            raise CredentialError(f"The credential gave no token within {self._timeout:g} s") from None
+            answer: Any = await _call(self._credential)
         except Exception as error:
             raise CredentialError(f"The credential gave no token: {self._reason(error)}") from error
-        if (isinstance(answer, str) and answer) or isinstance(answer, AccessToken):
-            return answer
-        raise CredentialError(f"The credential gave a {type(answer).__name__}, but a token is needed")
+        token = answer.token if isinstance(answer, AccessToken) else answer
+        if not isinstance(token, str) or not token:
+            raise CredentialError(f"The credential gave a {type(answer).__name__}, but a token is needed")
+        if not _TOKEN.fullmatch(token):
+            raise CredentialError("The credential gave a token with a character that no header can have")
+        return answer  # type: ignore[no-any-return]  # str or AccessToken, as was just seen
 
     def _reason(self, error: Exception) -> str:
         # azure-identity tells every way it tried on a line of its own; all of it is in the cause.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from agentserver.client.answers import Answer
+from agentserver.client.answer import Answer
 from agentserver.client.errors import DeadlineError, ResponseError
 from agentserver.client.retry import limit
 

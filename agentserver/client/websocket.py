@@ -1,4 +1,18 @@
-"""A raw WebSocket to an agent: messages, close codes, and a reconnect that resumes the session."""
+"""A raw WebSocket to an agent: messages, close codes, and a reconnect that resumes the session.
+
+A `Connection` is what the caller holds; under it lies one `OpenWebSocket` after the other. Everything that
+needs one asks `_usable()`: it returns the open one, raises how the last one ended, or, with ``reconnect=``,
+makes the next. Whoever finds it broken first does so, and the others wait behind the lock; the callback
+that says that the session was resumed runs inside of that, and may send but not wait for itself.
+
+A task reads one message ahead of the caller. It answers the server's Pings and its close while nobody
+receives, and it is never cancelled by a caller that gives up waiting: aiohttp takes a cancelled read for a
+broken connection. So `receive` waits for the task, with a time-out or without, and leaves it running.
+
+The close code is the one that was exchanged: the peer's, when it closed; what it answered, when we did; and
+1006, when nothing was, be it because the network broke, no Pong came, or the peer did not read and was cut
+off.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +21,19 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 from typing_extensions import Self
 
-from agentserver.client.errors import ConnectionClosedError, DeadlineError
-from agentserver.client.resumption import Resumption, is_resumable
-from agentserver.client.retry import Retry
-from agentserver.client.transport import Call, Socket, Transport
+from agentserver.client.errors import AnswerError, ConnectionClosedError, DeadlineError
+from agentserver.client.http_session import HttpSession
+from agentserver.client.open_websocket import OpenWebSocket
+from agentserver.client.reconnect import Reconnector, is_resumable
+from agentserver.client.request import Call, encode_json
+from agentserver.client.retry import NO_RETRY, Retry, limit
 from agentserver.wire import SESSION_ID_HEADER, CloseCode
 
 __all__ = ["Connection", "opener"]
@@ -24,7 +41,8 @@ __all__ = ["Connection", "opener"]
 _NEVER_SENT = frozenset({1004, 1005, 1006, 1015})
 """Codes that stand for the lack of one, or for nothing yet."""
 
-Opener = Callable[["str | None"], Awaitable[Socket]]
+Opener = Callable[["str | None", bool], Awaitable[OpenWebSocket]]
+"""Opens a WebSocket in a session; with True, once, for whoever counts the attempts."""
 
 
 class Connection:
@@ -40,11 +58,14 @@ class Connection:
         session_id: str | None,
         reconnect: Retry | None = None,
         on_reconnect: Callable[[Connection], Awaitable[None]] | None = None,
+        *,
+        once: bool = False,
     ) -> None:
         self._opener = opener
-        self._resumption = None if reconnect is None else Resumption(reconnect)
+        self._once = once
+        self._reconnector = None if reconnect is None else Reconnector(reconnect)
         self._on_reconnect = on_reconnect
-        self._socket: Socket | None = None
+        self._socket: OpenWebSocket | None = None
         self._opening = asyncio.Lock()
         self._resuming: asyncio.Task[Any] | None = None
         self._pings: dict[bytes, asyncio.Future[float]] = {}
@@ -56,7 +77,16 @@ class Connection:
         self.close_reason = ""
 
     async def __aenter__(self) -> Self:
-        await self._open()
+        """Connect.
+
+        Raises:
+            ResponseError: If the server refuses: 404 when it serves no WebSocket.
+            UnreachableError: If there is no server.
+            LostConnectionError: If the connection broke before the server answered.
+            DeadlineError: If the answer did not come within ``timeouts.connect``.
+            CredentialError: If there is no token.
+        """
+        await self._open(once=self._once)
         self._receiving = self._reading()
         return self
 
@@ -72,23 +102,27 @@ class Connection:
         """Send a text (``str``) or binary (``bytes``) message.
 
         With reconnecting on, a message that finds the connection broken waits for the next one; a message
-        that was on its way when it broke is not sent again, for it may have arrived.
+        that was on its way when it broke is not sent again, for it may have arrived. A peer that does not
+        take it within ``timeouts.idle`` is gone (1006).
 
         Raises:
             ConnectionClosedError: If the connection is closed, or breaks while sending.
+            ClientError: With reconnecting on, what the last attempt to connect again raised.
+            ValueError: If the text has characters that UTF-8 has not.
         """
         socket = await self._usable()
         try:
-            if isinstance(message, str):
-                await socket.send_str(message)
-            else:
-                await socket.send_bytes(message)
-        except (aiohttp.ClientError, ConnectionError) as error:
+            await socket.send(message)
+        except ConnectionError as error:
             raise self._closed() from error
 
     async def send_json(self, value: Any) -> None:
-        """Send *value* as JSON in a text message."""
-        await self.send(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        """Send *value* as JSON in a text message.
+
+        Raises:
+            ValueError: If it is no JSON; the others as for :meth:`send`.
+        """
+        await self.send(encode_json(value, "message", (",", ":")))
 
     async def receive(self, timeout: float | None = None) -> str | bytes:
         """Return the next message: ``str`` for text, ``bytes`` for binary.
@@ -99,6 +133,7 @@ class Connection:
         Raises:
             ConnectionClosedError: If the connection is closed, 1000 included, and is not to be resumed.
             DeadlineError: If nothing came within *timeout*.
+            ClientError: With reconnecting on, what the last attempt to connect again raised.
         """
         # The waiting is given up, never the reading: aiohttp takes a cancelled read for a broken connection.
         receiving = self._receiving = self._reading()
@@ -116,30 +151,45 @@ class Connection:
         """Return the next message, read as JSON.
 
         Raises:
-            ValueError: If it is not JSON.
+            AnswerError: If it is not JSON; it is taken all the same. The others as for :meth:`receive`.
         """
-        return json.loads(await self.receive(timeout))
+        message = await self.receive(timeout)
+        try:
+            return json.loads(message)
+        except (ValueError, RecursionError) as error:
+            words = f"the message cannot be read as JSON: {error}"
+            raise AnswerError(words, session_id=self.session_id) from None
 
     async def ping(self, timeout: float = 10.0) -> float:
         """Send a Ping frame and return the seconds until its Pong; a message not yet received is in its way.
 
         Raises:
             DeadlineError: If no Pong came within *timeout* seconds.
+            ConnectionClosedError: If the connection is closed, or ends first.
+            ValueError: If *timeout* is not above 0.
         """
-        payload = os.urandom(8)
-        waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._pings[payload] = waiter
-        started = time.perf_counter()
+        seconds = limit(timeout, timeout)
         try:
-            await (await self._usable()).ping(payload)
-            return await asyncio.wait_for(waiter, timeout) - started
+            return await asyncio.wait_for(self._round_trip(), seconds)
         except asyncio.TimeoutError:
             raise DeadlineError(f"no Pong came within {timeout:g} s", session_id=self.session_id) from None
+
+    async def _round_trip(self) -> float:
+        payload = os.urandom(8)
+        socket = await self._usable()
+        waiter = self._pings[payload] = asyncio.get_running_loop().create_future()
+        started = time.perf_counter()
+        try:
+            await socket.ping(payload)
+            answered: float = await waiter
+            return answered - started
+        except ConnectionError as error:
+            raise self._closed() from error
         finally:
             del self._pings[payload]
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close, and wait for the peer's part.
+        """Close, and wait for the peer's part, ``timeouts.close`` seconds at most.
 
         Args:
             code: 1000 to 4999, without those that only ever stand for something (RFC 6455, section 7.4.1).
@@ -154,13 +204,19 @@ class Connection:
         socket = self._socket
         try:
             if socket is not None and not socket.closed:
-                await socket.close(code=code, message=_fitting(reason))
+                await socket.close(code, _fitting(reason))
                 self.close_code = self.close_code or socket.close_code
         finally:
             self._close_done.set()
+            self._give_up_pings()
             if self._receiving is not None:
                 self._receiving.cancel()
                 await asyncio.gather(self._receiving, return_exceptions=True)
+
+    def abort(self) -> None:
+        """Cut the connection at once, without a word to the peer: for both sides it is then 1006."""
+        if self._socket is not None:
+            self._socket.abort()
 
     async def _messages(self) -> AsyncIterator[str | bytes]:
         try:
@@ -177,74 +233,79 @@ class Connection:
     async def _receive(self) -> str | bytes:
         while True:
             socket = await self._usable()
-            message = cast("aiohttp.WSMessage", await socket.receive())
+            message = await socket.receive()
             if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
-                if self._resumption is not None:
-                    self._resumption.alive()
+                if self._reconnector is not None:
+                    self._reconnector.alive()
                 return message.data  # type: ignore[no-any-return]  # str or bytes, as the type just said
             await self._control(socket, message)
 
-    async def _control(self, socket: Socket, message: aiohttp.WSMessage) -> None:
+    async def _control(self, socket: OpenWebSocket, message: aiohttp.WSMessage) -> None:
         if message.type is aiohttp.WSMsgType.PING:
-            await socket.pong(message.data)
+            with suppress(ConnectionError):  # the next receive says how it ended
+                await socket.pong(message.data)
         elif message.type is aiohttp.WSMsgType.PONG:
             waiter = self._pings.get(bytes(message.data))
             if waiter is not None and not waiter.done():
                 waiter.set_result(time.perf_counter())
         else:
             await self._ended(socket, message)
+            self._give_up_pings()
 
-    async def _ended(self, socket: Socket, message: aiohttp.WSMessage) -> None:
+    async def _ended(self, socket: OpenWebSocket, message: aiohttp.WSMessage) -> None:
         if message.type is aiohttp.WSMsgType.CLOSE:
             self.close_code, self.close_reason = message.data, message.extra or ""
             # 1005 stands for a close frame without a code, and is never sent (RFC 6455, section 7.4.1).
-            await socket.close(code=CloseCode.NORMAL if message.data in {0, 1005} else message.data)
+            await socket.close(CloseCode.NORMAL if message.data in {0, 1005} else message.data)
         elif not self._closed_by_us:
             self.close_code = socket.close_code or CloseCode.ABNORMAL
             self.close_reason = ""
             await socket.close()
 
-    async def _usable(self) -> Socket:
+    def _give_up_pings(self) -> None:
+        for waiter in self._pings.values():
+            if not waiter.done():
+                waiter.set_exception(self._closed())
+
+    async def _usable(self) -> OpenWebSocket:
         """Return the open socket, a new one if the last broke and resuming was asked for."""
         if self._closed_by_us:
             await self._close_done.wait()
             raise self._closed()
         while self._socket is None or self._socket.closed:
-            resumption = self._resumption
-            # A callback of the resumption that finds the new socket broken too must not wait for itself.
-            if resumption is None or not self._resumable() or self._resuming is asyncio.current_task():
+            reconnector = self._reconnector
+            # A callback of the reconnect that finds the new socket broken too must not wait for itself.
+            if reconnector is None or not self._resumable() or self._resuming is asyncio.current_task():
                 raise self._closed()
             async with self._opening:
                 if self._socket is not None and self._socket.closed and self._resumable():
-                    await self._resume(resumption)
+                    await self._resume(reconnector)
         return self._socket
 
     def _resumable(self) -> bool:
         return self.close_code is None or is_resumable(self.close_code)
 
-    async def _resume(self, resumption: Resumption) -> None:
+    async def _resume(self, reconnector: Reconnector) -> None:
         self._resuming = asyncio.current_task()
         try:
-            await resumption.connect(self._open_again, self._closed())
+            await reconnector.connect(self._open_again, self._closed())
         finally:
             self._resuming = None
 
     async def _open_again(self) -> None:
-        socket = await self._open()
+        socket = await self._open(once=True)
         if self._closed_by_us:  # while we were connecting
             await socket.close()
             raise self._closed()
         if self._on_reconnect is not None:
             await self._on_reconnect(self)
 
-    async def _open(self) -> Socket:
-        socket = self._socket = await self._opener(self.session_id)
+    async def _open(self, *, once: bool) -> OpenWebSocket:
+        socket = self._socket = await self._opener(self.session_id, once)
         self.close_code, self.close_reason = None, ""
-        if self._resumption is not None:
-            self._resumption.opened()
-        # aiohttp shows the headers of the 101 nowhere else.
-        response = socket._response
-        self.session_id = response.headers.get(SESSION_ID_HEADER, self.session_id)
+        if self._reconnector is not None:
+            self._reconnector.opened()
+        self.session_id = socket.headers.get(SESSION_ID_HEADER, self.session_id)
         return socket
 
     def _closed(self) -> ConnectionClosedError:
@@ -255,7 +316,7 @@ class Connection:
 
 
 def opener(
-    transport: Transport,
+    session: HttpSession,
     *,
     heartbeat: float | None,
     max_message_size: int,
@@ -263,12 +324,24 @@ def opener(
     query: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Opener:
-    """What opens the socket of a `Connection`, once for each session id it is called with."""
+    """What opens the socket of a `Connection`.
 
-    async def open_socket(session_id: str | None) -> Socket:
-        url = transport.endpoint.connect(session_id, actions=actions).update_query(query or {})
-        call = Call("GET", url, session_id=session_id, headers=headers or {})
-        return await transport.websocket(call, heartbeat=heartbeat, max_message_size=max_message_size)
+    Raises:
+        ValueError: If *heartbeat* or *max_message_size* makes no sense.
+    """
+    if heartbeat is not None:
+        limit(heartbeat, heartbeat, "the heartbeat")
+    if max_message_size < 0:
+        raise ValueError(f"max_message_size is {max_message_size}, but needs to be 0 or more bytes")
+
+    async def open_socket(session_id: str | None, once: bool) -> OpenWebSocket:
+        url = session.endpoint.connect(session_id, actions=actions).update_query(query or {})
+        return await session.websocket(
+            Call("GET", url, session_id=session_id, headers=headers or {}, upgrade=True),
+            heartbeat=heartbeat,
+            max_message_size=max_message_size,
+            retry=NO_RETRY if once else session.retry,
+        )
 
     return open_socket
 

@@ -145,9 +145,7 @@ class Conversation:
     def vanish(self) -> None:
         """Cut the connection without a word, as a client does that loses its network."""
         self._note(">", "vanishes")
-        socket = self.connection._socket
-        if socket is not None:
-            socket._writer.transport.abort()
+        self.connection.abort()
 
     def _note(self, direction: str, message: str | bytes) -> None:
         self.transcript.append(f"{direction} {_shown(message)}")

@@ -13,8 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from agentserver.actions.context import ActionContext
-from agentserver.client.bodies import encode
-from agentserver.client.headers import prefixed
+from agentserver.client.request import as_client_headers, encode_body
 from agentserver.invocations.context import InvocationContext
 from agentserver.options import AgentHostOptions
 from agentserver.wire import (
@@ -63,7 +62,7 @@ def make_context(
     return InvocationContext(
         invocation_id=invocation_id,
         session_id=session_id,
-        headers={**given, **prefixed(client_headers)},
+        headers={**given, **as_client_headers(client_headers)},
         query=query,
         shutting_down=shutting_down,
     )
@@ -120,7 +119,7 @@ def make_request(
     Raises:
         ValueError: If the body cannot be JSON.
     """
-    data, content_type = encode(body)
+    data, content_type = encode_body(body)
     given = dict(headers or {})
     if content_type and not any(name.lower() == "content-type" for name in given):
         given["Content-Type"] = content_type

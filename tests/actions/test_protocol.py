@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType] - Hypothesis has no types for it
 )
 
-from agentserver.actions._client_protocol import Answer, ClientProtocol, Notice, Progress
+from agentserver.actions._client_protocol import ClientProtocol, Notice, Progress, QueryAnswer
 from agentserver.actions._codec import decode_message, encode_action, encode_message
 from agentserver.actions._protocol import (
     Invocation,
@@ -324,9 +324,9 @@ def test_a_query_is_told_from_the_invocation_by_the_missing_session() -> None:
         Result("i", 1),
     ]
     assert [client.receive(text(frame)) for frame in answers] == [
-        Answer(GetInvocation("i"), Result("i", {"status": "running"})),
+        QueryAnswer(GetInvocation("i"), Result("i", {"status": "running"})),
         Progress(ErrorFrame("cancelled", "m", "i", "s")),
-        Answer(CancelInvocation("i"), Result("i", 1)),
+        QueryAnswer(CancelInvocation("i"), Result("i", 1)),
     ]
 
 
@@ -391,7 +391,7 @@ class TwoEnds(RuleBasedStateMachine):
         if isinstance(event, Progress):
             assert event.frame.invocation_id
             self.seen[event.frame.invocation_id].append(event.frame)
-        if isinstance(event, Answer):
+        if isinstance(event, QueryAnswer):
             self.answers += 1
 
     def to_server(self, frame: Invoke | GetInvocation | CancelInvocation | Ping) -> None:

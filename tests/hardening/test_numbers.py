@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentserver.client.events import EventParser
+from agentserver.client.sse import EventParser
 
 
 def test_an_event_that_asks_for_an_endless_wait_is_read_without_it() -> None:

@@ -28,6 +28,7 @@ class Echo(InvocationHandler):
         if text == "no":
             raise BadRequestError("I do not like that")
         if text == "forever":
+            print("waiting")
             await asyncio.Event().wait()
         if text == "die":
             os._exit(3)

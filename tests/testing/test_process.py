@@ -33,6 +33,7 @@ async def test_a_killed_server_comes_back_on_its_port_as_another_process() -> No
     async with run_server(Echo) as server, server.client() as client:
         before = (await client.invoke("x")).json()["pid"]
         lost = asyncio.create_task(client.invoke("forever"))
+        await server.until_printed("waiting")
         await server.restart()
         with pytest.raises(LostConnectionError):
             await lost

@@ -1,13 +1,29 @@
-"""One WebSocket that speaks actions: what is under way on it, from its opening to its end."""
+"""One WebSocket that speaks actions: what is under way on it, from its opening to its end.
+
+A task of the channel's own reads. What it reads goes to a `ClientProtocol`, which keeps the order of frames
+and says what each is about: the progress of an invocation goes to its listener, the answer to a query to
+the future of whoever asked. Neither may stop the reading, so a listener takes frames without waiting and
+says when it can take no more; only that one loses its stream.
+
+The protocol answers queries about one invocation in the order in which they were made. So a frame is made
+and written in one go, with no wait in between: aiohttp writes before it waits for a peer that does not
+read. A caller that gives up during that wait has sent its frame; whoever leaves an invocation before its
+end therefore cancels it, in a task that the channel ends with itself, for the leaver must not wait for that
+peer either.
+
+The end comes in one place, when the reading ends: by a close, a break, or a server that breaks the protocol
+(it is left with 1002). Then `end` says how, and every listener and every future is told.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
-from agentserver.actions._client_protocol import Answer, ClientEvent, ClientProtocol, Notice, Progress
+from agentserver.actions._client_protocol import ClientEvent, ClientProtocol, Notice, Progress, QueryAnswer
 from agentserver.actions._codec import encode_action
 from agentserver.actions._protocol import OrderError
 from agentserver.actions.frames import (
@@ -20,11 +36,11 @@ from agentserver.actions.frames import (
     Invoke,
     Pong,
 )
-from agentserver.client.errors import ActionError, ClientError, ConnectionClosedError, DeadlineError
+from agentserver.client.errors import ActionError, ClientError, ConnectionClosedError
 from agentserver.client.websocket import Connection
 from agentserver.wire import CloseCode
 
-__all__ = ["Line", "Listener", "action_error"]
+__all__ = ["ActionChannel", "Listener", "action_error"]
 
 _logger = logging.getLogger("agentserver.client")
 
@@ -34,12 +50,12 @@ class Listener(Protocol):
 
     invocation_id: str
 
-    def put(self, frame: InvocationFrame | ClientError) -> bool:
-        """Take *frame*; False when that was the last it can take."""
+    def put(self, frame: InvocationFrame | ClientError, size: int) -> bool:
+        """Take *frame*, of *size* characters; False when that was the last it can take."""
         ...
 
 
-class Line:
+class ActionChannel:
     """Sends actions and hands out their answers until the connection ends; nothing outlives it.
 
     Args:
@@ -53,18 +69,19 @@ class Line:
         self._protocol = ClientProtocol()
         self._listeners: dict[str, Listener] = {}
         self._queries: dict[int, asyncio.Future[Any]] = {}
+        self._cancels: set[asyncio.Task[None]] = set()
         self._reader = asyncio.create_task(self._read())
-        self.over: ClientError | None = None
+        self.end: ClientError | None = None
 
     async def close(self) -> None:
         """Close the connection; what is under way fails."""
         await self._connection.close()
-        await self._reader
+        await asyncio.gather(self._reader, *self._cancels)
 
     async def ended(self) -> ClientError:
         """Wait for the end of the connection, and say how it came."""
         await asyncio.wait({self._reader})
-        return self.over or self._closed(CloseCode.ABNORMAL)
+        return self.end or self._closed(CloseCode.ABNORMAL)
 
     async def start(self, listener: Listener, frame: Invoke) -> None:
         """Send an invocation, whose frames go to *listener*."""
@@ -74,39 +91,44 @@ class Line:
             raise ValueError(f"the payload cannot be sent as JSON: {error}") from None
         self._protocol.invoke(frame.payload, invocation_id=frame.invocation_id, session_id=frame.session_id)
         self._listeners[listener.invocation_id] = listener
-        await self._send_text(text)
+        try:
+            await self._send_text(text)
+        except BaseException:  # who did not get in does not leave either
+            await self.leave(listener)
+            raise
 
     async def leave(self, listener: Listener) -> None:
         """Forget *listener*, and cancel its invocation if it has not ended, without awaiting the answer."""
-        if self._listeners.pop(listener.invocation_id, None) is None or self.over is not None:
+        if self._listeners.pop(listener.invocation_id, None) is None or self.end is not None:
             return
-        try:
-            await self._send(self._protocol.cancel(listener.invocation_id))
-        except ConnectionClosedError:
-            return
+        # A peer that does not read must not hold who leaves; but what that one sends next comes after it.
+        task = asyncio.create_task(self._cancel(listener.invocation_id))
+        self._cancels.add(task)
+        task.add_done_callback(self._cancels.discard)
+        await asyncio.sleep(0)
 
-    async def get(self, invocation_id: str, timeout: float) -> Any:
+    async def _cancel(self, invocation_id: str) -> None:
+        with suppress(ConnectionClosedError):
+            await self._send(self._protocol.cancel(invocation_id))
+
+    async def get(self, invocation_id: str) -> Any:
         """Ask for the state of an invocation."""
-        return await self._ask(self._protocol.get(invocation_id), timeout)
+        return await self._ask(self._protocol.get(invocation_id))
 
-    async def cancel(self, invocation_id: str, timeout: float) -> Any:
+    async def cancel(self, invocation_id: str) -> Any:
         """Cancel an invocation."""
-        return await self._ask(self._protocol.cancel(invocation_id), timeout)
+        return await self._ask(self._protocol.cancel(invocation_id))
 
     async def ping(self, timeout: float) -> float:
         """Send a Ping frame and return the seconds until its Pong."""
         return await self._connection.ping(timeout)
 
-    async def _ask(self, query: GetInvocation | CancelInvocation, timeout: float) -> Any:
+    async def _ask(self, query: GetInvocation | CancelInvocation) -> Any:
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queries[id(query)] = waiter
         try:
             await self._send(query)
-            return await asyncio.wait_for(waiter, timeout)
-        except asyncio.TimeoutError:
-            raise DeadlineError(
-                "the agent did not answer within the time-out", invocation_id=query.invocation_id
-            ) from None
+            return await waiter
         finally:
             del self._queries[id(query)]
 
@@ -114,8 +136,8 @@ class Line:
         await self._send_text(encode_action(frame).decode())
 
     async def _send_text(self, text: str) -> None:
-        if self.over is not None:
-            raise self.over
+        if self.end is not None:
+            raise self.end
         await self._connection.send(text)
 
     async def _read(self) -> None:
@@ -123,19 +145,19 @@ class Line:
             async for message in self._connection:
                 self._on_message()
                 text = message if isinstance(message, str) else message.decode()
-                await self._take(self._protocol.receive(text))
-            over: ClientError = self._closed(self._connection.close_code or CloseCode.NORMAL)
+                await self._take(self._protocol.receive(text), len(text))
+            end: ClientError = self._closed(self._connection.close_code or CloseCode.NORMAL)
         except (FrameError, OrderError, UnicodeDecodeError) as error:
-            over = self._closed(CloseCode.PROTOCOL_ERROR, f"the server broke the protocol: {error}")
+            end = self._closed(CloseCode.PROTOCOL_ERROR, f"the server broke the protocol: {error}")
             await self._connection.close(CloseCode.PROTOCOL_ERROR, str(error))
         except ClientError as error:
-            over = error
-        self._end(over)
+            end = error
+        self._finish(end)
 
-    async def _take(self, event: ClientEvent | None) -> None:
+    async def _take(self, event: ClientEvent | None, size: int) -> None:
         if isinstance(event, Progress):
-            await self._progress(event)
-        elif isinstance(event, Answer):
+            await self._progress(event, size)
+        elif isinstance(event, QueryAnswer):
             self._answer(event)
         elif isinstance(event, Notice):
             _logger.warning(
@@ -144,17 +166,17 @@ class Line:
         elif event is not None and isinstance(event.frame, Pong):
             await self._send(event.frame)
 
-    async def _progress(self, event: Progress) -> None:
+    async def _progress(self, event: Progress, size: int) -> None:
         invocation_id = event.frame.invocation_id or ""
         listener = self._listeners.get(invocation_id)
         if listener is None:
             return
         if event.last:
             del self._listeners[invocation_id]
-        if not listener.put(event.frame):
+        if not listener.put(event.frame, size):
             await self.leave(listener)
 
-    def _answer(self, event: Answer) -> None:
+    def _answer(self, event: QueryAnswer) -> None:
         waiter = self._queries.get(id(event.query))
         if waiter is None or waiter.done():
             return
@@ -163,14 +185,14 @@ class Line:
         else:
             waiter.set_result(event.frame.payload)
 
-    def _end(self, over: ClientError) -> None:
-        self.over = over
+    def _finish(self, end: ClientError) -> None:
+        self.end = end
         for listener in self._listeners.values():
-            listener.put(over)
+            listener.put(end, 0)
         self._listeners.clear()
         for waiter in self._queries.values():
             if not waiter.done():
-                waiter.set_exception(over)
+                waiter.set_exception(end)
 
     def _closed(self, code: int, reason: str = "") -> ConnectionClosedError:
         return ConnectionClosedError(

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from agentserver.client.errors import AnswerError
 
-__all__ = ["EventParser", "StreamEvent"]
+__all__ = ["MAX_EVENT_SIZE", "EventParser", "StreamEvent"]
+
+MAX_EVENT_SIZE: Final = 64 * 1024 * 1024
+"""The most characters of one event, unless told otherwise."""
 
 _MAX_RETRY_DIGITS: Final = 18  # far beyond any wait; Python refuses to read numbers of thousands of digits
 
@@ -38,18 +41,28 @@ class StreamEvent:
         """
         try:
             return json.loads(self.data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AnswerError(f"the event's data is not JSON: {error}") from None
 
 
 class EventParser:
-    """Turns chunks, cut anywhere, into events. Comments, keep-alives among them, vanish."""
+    """Turns chunks, cut anywhere, into events. Comments, keep-alives among them, vanish.
 
-    def __init__(self) -> None:
+    The pieces of a line are kept apart until its end, so that the time is in proportion to the stream.
+
+    Args:
+        limit: The most characters of one event, 0 for no limit: a line or an event without end must not fill
+            the memory.
+    """
+
+    def __init__(self, *, limit: int = MAX_EVENT_SIZE) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-        self._rest = ""
+        self._limit = limit
+        self._line: list[str] = []
+        self._line_size = 0
         self._after_cr = False
         self._data: list[str] = []
+        self._data_size = 0
         self._event = ""
         self._id = ""
         self._retry: int | None = None
@@ -57,15 +70,18 @@ class EventParser:
     def feed(self, chunk: bytes) -> list[StreamEvent]:
         """Take *chunk* and return the events that it completed.
 
-        An event without its closing blank line is not one: the standard drops it, for it may be half a truth.
+        An event without its closing blank line is not one: the standard drops it, for its rest is missing.
+
+        Raises:
+            AnswerError: If an event is larger than the limit.
         """
-        *lines, self._rest = (self._rest + self._line_feeds(self._decoder.decode(chunk))).split("\n")
+        first, *others = self._line_feeds(self._decoder.decode(chunk)).split("\n")
+        self._continue_line(first)
         events: list[StreamEvent] = []
-        for line in lines:
-            if line:
-                self._field(line)
-            elif (event := self._dispatch()) is not None:
+        for rest in others:
+            if (event := self._end_line()) is not None:
                 events.append(event)
+            self._continue_line(rest)
         return events
 
     def _line_feeds(self, text: str) -> str:
@@ -75,11 +91,29 @@ class EventParser:
         self._after_cr = text.endswith("\r") or (self._after_cr and not text)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
+    def _continue_line(self, piece: str) -> None:
+        if not piece:
+            return
+        self._line.append(piece)
+        self._line_size += len(piece)
+        if self._limit and self._line_size + self._data_size > self._limit:
+            raise AnswerError(f"an event is longer than {self._limit} characters")
+
+    def _end_line(self) -> StreamEvent | None:
+        """Take the line as it is; return the event, if that was its end."""
+        if not self._line:
+            return self._dispatch()
+        self._field("".join(self._line))
+        self._line.clear()
+        self._line_size = 0
+        return None
+
     def _field(self, line: str) -> None:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "data":
             self._data.append(value)
+            self._data_size += len(value) + 1
         elif name == "event":
             self._event = value
         elif name == "id" and "\0" not in value:
@@ -89,7 +123,7 @@ class EventParser:
 
     def _dispatch(self) -> StreamEvent | None:
         data, event, retry = self._data, self._event, self._retry
-        self._data, self._event, self._retry = [], "", None
+        self._data, self._data_size, self._event, self._retry = [], 0, "", None
         if not data:
             return None
         return StreamEvent("\n".join(data), event or "message", self._id, retry)

@@ -1,4 +1,4 @@
-"""The hosted side: addresses, the preview flag, and tokens that are renewed before they end."""
+"""Tokens that are renewed before they end, and credentials that give none."""
 
 from __future__ import annotations
 
@@ -14,48 +14,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from agentserver.client import CredentialError, InvocationsClient, RefusedError, Retry, Timeouts, Token
-from agentserver.client import endpoint as endpoints
 from agentserver.client.credentials import Credential
 
 PROJECT = "https://acct.services.ai.azure.com/api/projects/proj"
-
-
-def test_the_hosted_addresses_are_those_of_the_contract() -> None:
-    endpoint = endpoints.hosted(PROJECT + "/", "my-agent")
-    base = (
-        "https://acct.services.ai.azure.com/api/projects/proj/agents/my-agent/endpoint/protocols/invocations"
-    )
-    assert str(endpoint.invoke("s-1")) == base + "?api-version=v1&agent_session_id=s-1"
-    assert str(endpoint.invocation("i-1")) == base + "/i-1?api-version=v1"
-    assert str(endpoint.cancel("i-1")) == base + "/i-1/cancel?api-version=v1"
-    assert str(endpoint.cancel("i-1", "s-1")) == base + "/i-1/cancel?api-version=v1&agent_session_id=s-1"
-    socket = (
-        "wss://acct.services.ai.azure.com/api/projects/agents/endpoint/protocols/invocations_ws"
-        "?project_name=proj&agent_name=my-agent"
-    )
-    assert str(endpoint.connect(None)) == socket
-    assert str(endpoint.connect("s-1", actions=True)) == socket + "&agent_session_id=s-1"
-    assert endpoint.headers == {"Foundry-Features": "HostedAgents=V1Preview"}
-
-
-def test_the_local_addresses_are_below_the_prefix() -> None:
-    endpoint = endpoints.local("https://host:1/v1/")
-    assert str(endpoint.connect("s", actions=True)) == "wss://host:1/v1/invocations_ws/ws?agent_session_id=s"
-    assert str(endpoint.invocation("i")) == "https://host:1/v1/invocations/i"
-
-
-@pytest.mark.parametrize(
-    ("project", "agent", "says"),
-    [
-        ("https://acct.services.ai.azure.com", "a", "api/projects/PROJECT"),
-        ("acct", "a", "needs the form"),
-        (PROJECT, "", "agent name"),
-        (PROJECT, "../x", "agent name"),
-    ],
-)
-def test_a_wrong_project_or_agent_says_which_form_it_needs(project: str, agent: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        InvocationsClient.hosted(project, agent)
 
 
 class Platform:
@@ -203,11 +164,6 @@ async def test_a_credential_that_never_answers_is_given_up(serve: Serve) -> None
                 pass
 
 
-def test_the_preview_flag_can_be_left_out() -> None:
-    assert endpoints.hosted(PROJECT, "a", preview=False).headers == {}
-    InvocationsClient.hosted(PROJECT, "a", preview=False)
-
-
 def _raise() -> str:
     raise OSError("no login")
 
@@ -298,3 +254,11 @@ async def test_a_default_credential_that_fails_says_in_one_line_what_to_do(
 
 def test_a_token_does_not_show_itself() -> None:
     assert "secret" not in repr(Token("secret", 1.0))
+
+
+@pytest.mark.parametrize("token", ["line\nbreak", "token\n", "t\xf6ken", "a\0b"])
+async def test_a_token_that_no_header_can_have_is_a_credential_error(token: str) -> None:
+    for credential in (lambda: token, lambda: Token(token, time.time() + 3600)):
+        async with InvocationsClient(credential=credential) as client:
+            with pytest.raises(CredentialError, match="a character that no header can have"):
+                await client.invoke("x")

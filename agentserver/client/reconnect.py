@@ -1,4 +1,15 @@
-"""Connecting again after a connection broke: with backoff, and not for ever."""
+"""Connecting again after a connection broke: with backoff, and not for ever.
+
+A connection is worth another when the server went away or the network broke (1001, 1006, 1012, 1013), and
+not when somebody meant the end. The same goes for an attempt that fails: no server, a lost or late answer,
+and an error that may pass are tried again; a 404 is not. A 401 is, for the next attempt asks for a new
+token.
+
+Attempts are counted from the last sign of life, not from the last connection: a server that accepts
+connections only to drop them would else be asked for ever. The wait between two attempts doubles, varies at
+random, so that the callers of a server that restarts do not come back at once, and is never shorter than
+the server's ``Retry-After``. One that is longer than the longest wait ends the attempts.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +29,7 @@ from agentserver.client.errors import (
 from agentserver.client.retry import Retry
 from agentserver.wire import CloseCode
 
-__all__ = ["Resumption", "is_resumable"]
+__all__ = ["Reconnector", "is_resumable"]
 
 OpenedT = TypeVar("OpenedT")
 
@@ -31,7 +42,7 @@ def is_resumable(code: int) -> bool:
     return code in _RESUMABLE
 
 
-class Resumption:
+class Reconnector:
     """Connects again, at most as often as *retry* says since the last sign of life.
 
     A sign of life is a message, or a connection that lasted longer than the longest wait: a server that takes
