@@ -130,6 +130,7 @@ def test_messages_survive_compression_as_it_was_agreed(offer: str) -> None:
     (["permessage-deflate"], "permessage-deflate"),
     (["permessage-deflate; client_max_window_bits"], "permessage-deflate"),
     (["permessage-deflate; server_max_window_bits=8", "permessage-deflate"], "permessage-deflate"),
+    (["permessage-deflate; server_max_window_bits=15"], "permessage-deflate; server_max_window_bits=15"),
     (["permessage-deflate; server_max_window_bits=10"], "permessage-deflate; server_max_window_bits=10"),
     (["permessage-deflate; server_no_context_takeover; client_no_context_takeover"],
      "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),

@@ -211,3 +211,52 @@ async def test_a_handler_that_holds_on_after_its_cancellation_reports_once(
         client.reset()
         closed = await event(caplog)
     assert closed["close_code"] == 1006
+
+
+@on_both_loops
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_client_that_ends_its_stream_without_an_answer_to_our_close_is_reported_as_1006(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def talk(websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        if fails:
+            raise RuntimeError("on purpose")
+
+    async with hosting(talk) as dial:
+        client = await dial()
+        said = close(1011, "Internal server error") if fails else close(1000)
+        assert await client.read(len(said)) == said
+        client.writer.write_eof()
+        assert await client.rest() == b""
+        assert (await event(caplog))["close_code"] == 1006
+
+
+@on_both_loops
+async def test_a_client_that_answers_our_close_with_a_broken_frame_is_reported_as_1006(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def talk(websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        return
+
+    async with hosting(talk) as dial:
+        client = await dial()
+        assert await client.read(4) == close(1000)
+        client.send(frame(0x8B))
+        assert await client.rest() == b""
+        client.writer.close()
+        assert (await event(caplog))["close_code"] == 1006
+
+
+@on_both_loops
+async def test_another_code_in_the_answer_to_our_close_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def talk(websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        await websocket.close(code=4000)
+
+    async with hosting(talk) as dial:
+        client = await dial()
+        assert await client.read(4) == close(4000)
+        client.send(frame(0x88, struct.pack("!H", 4001)))
+        assert await client.rest() == b""
+        assert (await event(caplog))["close_code"] == 4000
