@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from aiohttp import WSMessage, WSMsgType
 from aiohttp._websocket.helpers import websocket_mask
@@ -341,7 +341,7 @@ def ping_payload(name: str, data: object) -> bytes:
     """
     if not isinstance(data, bytes | bytearray | memoryview | str):
         raise TypeError(f"a {name} carries bytes or str, not {type(data).__name__}")
-    payload = data.encode() if isinstance(data, str) else bytes(data)
+    payload = data.encode() if isinstance(data, str) else bytes(cast("bytes | bytearray", data))
     if len(payload) > MAX_CONTROL_SIZE:
         raise ValueError(f"a {name} carries at most {MAX_CONTROL_SIZE} bytes, not {len(payload)}")
     return payload

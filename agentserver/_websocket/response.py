@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
@@ -206,7 +206,7 @@ def _copied(data: object, method: str) -> bytes:
     """*data* as it is now: what waits for the client must not change with the handler's buffer."""
     if not isinstance(data, bytes | bytearray | memoryview):
         raise TypeError(f"{method}() sends bytes, bytearray or memoryview, not {type(data).__name__}")
-    return bytes(data)
+    return bytes(cast("bytes | bytearray", data))
 
 
 def _encoded(text: object) -> bytes:

@@ -65,7 +65,10 @@ class WebSocketEndpoint:
         """Answer ``GET /invocations_ws``; returns when the connection is gone."""
         options = self._options
         handshake = accept(
-            request.headers, options.websocket_protocols, compression=options.websocket_compression
+            request,
+            options.websocket_protocols,
+            origins=options.websocket_origins,
+            compression=options.websocket_compression,
         )
         invocation_id = new_uuid()
         session_id = first_valid(self._session_id, request.query.get(SESSION_ID_QUERY))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import aiohttp
 import pytest
 from aiohttp import web
+from websockets.exceptions import InvalidStatus
+from yarl import URL
 
-from agentserver import (
-    InvocationContext,
-)
+from agentserver import InvocationContext, InvocationsServerOptions
+from agentserver.errors import ConfigurationError
+from tests.http.raw import Connection, ask, connected, get
 from tests.servers import serving
 from tests.websocket.talking import (
     Http,
+    Talking,
     code_of,
     dialled,
+    echo,
+    served,
     talking,
 )
 
@@ -47,6 +53,110 @@ async def test_a_handler_without_a_websocket_answers_404_upgrade_or_not() -> Non
         assert refused.value.status == 404
 
 
+RIGHT = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+def upgrade(*headers: str, method: str = "GET") -> bytes:
+    """The bytes of a request for an upgrade."""
+    return get(
+        "/invocations_ws", *(f"{name}: {value}" for name, value in RIGHT.items()), *headers, method=method
+    )
+
+
+async def test_a_head_that_asks_for_an_upgrade_is_405_and_the_connection_goes_on() -> None:
+    async with serving(Talking(echo)) as client, connected(client) as connection:
+        connection.send(upgrade(method="HEAD"))
+        refused = await connection.answer(head=True)
+        assert (refused.status, refused.headers["Allow"]) == (405, "GET")
+        connection.send(get("/readiness"))
+        assert (await connection.answer()).status == 200
+
+
+async def test_a_head_without_an_upgrade_is_400_as_a_get_is() -> None:
+    async with serving(Talking(echo)) as client:
+        assert (await ask(client, get("/invocations_ws", method="HEAD"), head=True)).status == 400
+
+
+async def test_an_upgrade_of_http_1_0_is_400_and_the_end_of_the_connection() -> None:
+    async with serving(Talking(echo)) as client, connected(client) as connection:
+        connection.send(upgrade().replace(b"HTTP/1.1", b"HTTP/1.0"))
+        answer = await connection.rest()
+    assert answer.split(b" ", 2)[1] == b"400"
+    assert b"WebSockets need HTTP/1.1" in answer
+
+
+ORIGINS = ("https://chat.example", "http://localhost:3000")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ((), 101),
+        (("Origin: https://chat.example",), 101),
+        (("Origin: HTTPS://Chat.Example",), 403),
+        (("Origin: https://chat.example:443",), 403),
+        (("Origin: http://localhost:3000",), 101),
+        (("Origin: http://localhost",), 403),
+        (("Origin: http://chat.example",), 403),
+        (("Origin: https://chat.example.evil",), 403),
+        (("Origin: https://chat.example", "Origin: https://evil.example"), 403),
+        (("Origin: null",), 403),
+        (("Origin:",), 403),
+    ],
+    ids=str,
+)
+async def test_a_page_of_another_origin_is_403_where_origins_are_listed(
+    sent: tuple[str, ...], status: int
+) -> None:
+    options = InvocationsServerOptions(websocket_origins=ORIGINS)
+    async with served(Talking(echo), options) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(url).port)
+        connection = Connection(reader, writer)
+        connection.send(upgrade(*sent))
+        answer = await connection.answer()
+        if status == 403:
+            assert answer.error == (403, "forbidden", "user")
+        else:
+            assert answer.status == status
+        writer.close()
+
+
+async def test_every_origin_is_welcome_unless_some_are_listed() -> None:
+    async with serving(Talking(echo)) as client, connected(client) as connection:
+        connection.send(upgrade("Origin: https://anywhere.example"))
+        assert (await connection.answer()).status == 101
+
+
+async def test_no_page_is_welcome_where_the_list_is_empty() -> None:
+    async with served(Talking(echo), InvocationsServerOptions(websocket_origins=())) as url:
+        async with dialled(url):
+            pass
+        with pytest.raises(InvalidStatus):
+            await dialled(url, origin="https://anywhere.example")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "chat.example",
+        "https://chat.example/",
+        "https://Chat.example",
+        "https://a.example:443",
+        "https://",
+        "*",
+        "",
+    ],
+)
+def test_an_origin_that_is_none_is_refused(origin: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"websocket_origins .* such as 'https://chat.example'"):
+        InvocationsServerOptions(websocket_origins=(origin,))
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -58,14 +168,8 @@ async def test_a_handler_without_a_websocket_answers_404_upgrade_or_not() -> Non
     ids=str,
 )
 async def test_a_wrong_handshake_is_400(headers: dict[str, str]) -> None:
-    right = {
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
     async with talking() as url, aiohttp.ClientSession() as client:
-        async with client.get(url, headers={**right, **headers}) as response:
+        async with client.get(url, headers={**RIGHT, **headers}) as response:
             assert response.status == 400
 
 
