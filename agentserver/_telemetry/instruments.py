@@ -17,6 +17,8 @@ from agentserver.wire import ErrorCode
 # The values of ``http.request.method``: nothing a client makes up becomes an attribute.
 OTHER_METHOD: Final = "_OTHER"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+# The values of ``agentserver.websocket.close_code``: what is registered below 3000, for the same reason.
+_CLOSE_CODES: Final = frozenset({*range(1000, 1004), *range(1005, 1016)})
 # The buckets that the HTTP conventions advise, and some for answers that take a model minutes.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 300)
 
@@ -175,7 +177,9 @@ class Instruments:
         return attributes
 
     def _closed(self, exchange: Exchange, seconds: float) -> None:
-        attributes: Attributes = {"agentserver.websocket.close_code": exchange.close_code}
+        attributes: Attributes = {}
+        if exchange.close_code in _CLOSE_CODES:
+            attributes["agentserver.websocket.close_code"] = exchange.close_code
         self._sessions.record(seconds, attributes)
         if exchange.error_code and exchange.error_code != ErrorCode.CANCELLED.value:
             self.failed(exchange.operation, exchange.error_code, "upstream")

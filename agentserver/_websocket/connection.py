@@ -143,7 +143,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
-        if self.close_code is None or (exc is not None and not self._deaf):
+        if not self._deaf:  # No Close came: whatever was sent, none was exchanged (RFC 6455, section 7.1.5).
             self.close_code = CloseCode.ABNORMAL
         abrupt = not (self._close_sent or self._deaf)
         self._close_sent = self._deaf = True
@@ -213,6 +213,7 @@ class Link(asyncio.Protocol):
 
         if self._close_sent:
             self._deaf = True
+            self.close_code = CloseCode.ABNORMAL
             self._half_close()
         else:
             self._hear_the_last(WSMessage(WSMsgType.CLOSE, error.code, error.reason), answer)
@@ -329,11 +330,11 @@ class Link(asyncio.Protocol):
             if len(payload) > _PLATFORM_LIMIT:
                 self._warn(len(payload))
 
-    def close(self, code: int, reason: bytes = b"") -> bool:
+    def close(self, code: int, reason: bytes | str = b"") -> bool:
         """Begin to close, without waiting; False if that has begun already.
 
         Raises:
-            ValueError: If *code* or *reason* may not be sent.
+            TypeError, ValueError: If *code* or *reason* may not be sent.
         """
         payload = close_payload(code, reason)
         self._settle()

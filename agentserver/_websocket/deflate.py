@@ -25,14 +25,20 @@ class Deflate:
     """What client and server agreed on.
 
     Args:
-        server_bits: Size of the server's window as a power of two, 9 to 15.
+        server_bits: Size of the server's window as a power of two, 9 to 15; ``None`` if the client set no
+            limit, which is 15. A limit must be confirmed, also one of 15 (RFC 7692, section 7.1.2.1).
         server_takeover: Whether the server's window outlives a message.
         client_takeover: Whether the client's does.
     """
 
-    server_bits: int = 15
+    server_bits: int | None = None
     server_takeover: bool = True
     client_takeover: bool = True
+
+    @property
+    def window(self) -> int:
+        """Size of the server's window as a power of two."""
+        return 15 if self.server_bits is None else self.server_bits
 
     @property
     def answer(self) -> str:
@@ -42,7 +48,7 @@ class Deflate:
             parts.append(_FLAGS[0])
         if not self.client_takeover:
             parts.append(_FLAGS[1])
-        if self.server_bits < 15:
+        if self.server_bits is not None:
             parts.append(f"{_BITS[0]}={self.server_bits}")
         return "; ".join(parts)
 
@@ -65,8 +71,8 @@ def _meet(parameters: list[str]) -> Deflate | None:
         if name in asked or not _is_valid(name, value.strip('"')):
             return None
         asked[name] = value.strip('"')
-    bits = int(asked.get(_BITS[0], "15"))
-    if bits < 9:  # zlib has no raw window of 8 bits
+    bits = int(asked[_BITS[0]]) if _BITS[0] in asked else None
+    if bits == 8:  # zlib has no raw window of 8 bits
         return None
     return Deflate(bits, _FLAGS[0] not in asked, _FLAGS[1] not in asked)
 
@@ -138,4 +144,4 @@ class Deflater:
         return deflated[: -len(_TAIL)]
 
     def _new(self) -> zlib._Compress:
-        return zlib.compressobj(_LEVEL, zlib.DEFLATED, -self._agreed.server_bits)
+        return zlib.compressobj(_LEVEL, zlib.DEFLATED, -self._agreed.window)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from aiohttp import WSMessage, WSMsgType
 from aiohttp._websocket.helpers import websocket_mask
@@ -31,8 +31,7 @@ _WHOLE: Final = frozenset({_FINAL | TEXT, _FINAL | BINARY})
 _STEP: Final = 1 << 16
 _LARGEST_HEADER: Final = 14  # bytes
 # A named tuple's own constructor costs twice as much.
-_new: Callable[[type[WSMessage], tuple[WSMsgType, bytes | str, str]], WSMessage]
-_new = tuple.__new__  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - it is generic
+_new: Callable[[type[WSMessage], tuple[WSMsgType, bytes | str, str]], WSMessage] = tuple.__new__  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - it is generic
 
 _new_utf8 = codecs.getincrementaldecoder("utf-8")
 
@@ -310,18 +309,42 @@ def header(opcode: int, length: int, *, compressed: bool = False) -> bytes:
     return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
-def close_payload(code: int, reason: bytes) -> bytes:
+def close_payload(code: object, reason: object) -> bytes:
     """The payload of a close frame.
 
     Raises:
-        ValueError: If *code* may not be sent or *reason* is too long or no UTF-8.
+        TypeError: If *code* is no int, or *reason* neither str nor bytes.
+        ValueError: If *code* may not be sent, or *reason* is too long or no UTF-8.
     """
+    if not isinstance(code, int):
+        raise TypeError(f"a close code is an int, not {type(code).__name__}")
     if code not in _SENDABLE and not 3000 <= code <= 4999:
         raise ValueError(f"{code} is no close code to send: use 1000 or one from 3000 to 4999")
-    if len(reason) > MAX_REASON_SIZE:
-        raise ValueError(f"the reason of a close has {len(reason)} bytes, but at most 123 fit")
-    reason.decode()
-    return code.to_bytes(2, "big") + reason
+    if not isinstance(reason, bytes | str):
+        raise TypeError(f"the reason of a close is str or bytes, not {type(reason).__name__}")
+    try:
+        data = reason.encode() if isinstance(reason, str) else reason
+        data.decode()
+    except UnicodeError:
+        raise ValueError("the reason of a close must be UTF-8") from None
+    if len(data) > MAX_REASON_SIZE:
+        raise ValueError(f"the reason of a close has {len(data)} bytes, but at most 123 fit")
+    return code.to_bytes(2, "big") + data
+
+
+def ping_payload(name: str, data: object) -> bytes:
+    """The payload of a Ping or a Pong, which *name* says for the sentence of an error.
+
+    Raises:
+        TypeError: If *data* is neither bytes nor str.
+        ValueError: If it is too long.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview | str):
+        raise TypeError(f"a {name} carries bytes or str, not {type(data).__name__}")
+    payload = data.encode() if isinstance(data, str) else bytes(cast("bytes | bytearray", data))
+    if len(payload) > MAX_CONTROL_SIZE:
+        raise ValueError(f"a {name} carries at most {MAX_CONTROL_SIZE} bytes, not {len(payload)}")
+    return payload
 
 
 def read_close(payload: bytes) -> tuple[int, str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import hdrs
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from multidict import MultiMapping
 
 from agentserver._websocket.deflate import Deflate, negotiate
@@ -36,20 +37,39 @@ class Handshake:
 
 
 def accept(
-    headers: MultiMapping[str], protocols: Sequence[str] = (), *, compression: bool = False
+    request: web.BaseRequest,
+    protocols: Sequence[str] = (),
+    *,
+    origins: Collection[str] | None = None,
+    compression: bool = False,
 ) -> Handshake:
     """Check a request for an upgrade.
 
     Args:
-        headers: The request's headers.
+        request: The request, of which method, version and headers are looked at.
         protocols: The subprotocols the agent speaks; the client's first choice among them is taken.
+        origins: The origins whose pages may connect; ``None`` for all. A client that names none is no page.
         compression: Whether messages may be compressed if the client offers it.
 
     Raises:
-        InvocationError: 400 if the request asks for no upgrade or a wrong one.
+        InvocationError: 400 if the request asks for no upgrade or a wrong one, 403 if its origin is none of
+            *origins*, 405 if it is no GET.
     """
+    headers = request.headers
     if not _has(headers, hdrs.UPGRADE, "websocket") or not _has(headers, hdrs.CONNECTION, "upgrade"):
         raise _refused("This path speaks WebSocket: ask for an upgrade", {"Upgrade": "websocket"})
+    if request.method != hdrs.METH_GET:
+        raise InvocationError(
+            ErrorCode.METHOD_NOT_ALLOWED,
+            "A WebSocket is opened with GET",
+            status=405,
+            headers={hdrs.ALLOW: hdrs.METH_GET},
+        )
+    if request.version < HttpVersion11:
+        raise _refused("WebSockets need HTTP/1.1")  # in older requests Upgrade means nothing (RFC 9110, 7.8)
+    found = headers.getall(hdrs.ORIGIN, [])
+    if origins is not None and found and (len(found) > 1 or found[0] not in origins):
+        raise InvocationError("forbidden", "Pages of this origin may not connect here", status=403)
     if headers.get(hdrs.SEC_WEBSOCKET_VERSION, "").strip() != _VERSION:
         raise _refused(
             "Only version 13 of the WebSocket protocol is spoken", {hdrs.SEC_WEBSOCKET_VERSION: _VERSION}

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 from typing_extensions import Self
 
 from agentserver._websocket.connection import Link
-from agentserver._websocket.frames import BINARY, PING, PONG, TEXT
+from agentserver._websocket.frames import BINARY, PING, PONG, TEXT, ping_payload
 from agentserver._websocket.handshake import Handshake
 from agentserver._websocket.sending import is_slow, until_read, write_texts
 from agentserver.invocations.options import InvocationsServerOptions
 
 _ENDS: Final = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED})
 _READS_AFTER_THE_END: Final = 5
+# What send_frame() may send; the name is for those whose size is bounded.
+_SENDABLE: Final = {WSMsgType.TEXT: "", WSMsgType.BINARY: "", WSMsgType.PING: "ping", WSMsgType.PONG: "pong"}
 
 
 class WebSocket(web.WebSocketResponse):
@@ -82,7 +84,7 @@ class WebSocket(web.WebSocketResponse):
     @property
     def compress(self) -> int | bool:
         """The size of the window that messages are compressed with, as a power of two; 0 if they are not."""
-        return 0 if self._deflate is None else self._deflate.server_bits
+        return 0 if self._deflate is None else self._deflate.window
 
     def exception(self) -> BaseException | None:
         """What the client did wrong, if it broke the protocol."""
@@ -92,25 +94,50 @@ class WebSocket(web.WebSocketResponse):
         """A fact about the transport, as asyncio names them."""
         return default if self._req is None else self._req.get_extra_info(name, default)
 
-    async def ping(self, message: bytes = b"") -> None:
-        """Send a Ping of at most 125 bytes."""
-        await self.link.send(PING, message)
+    async def ping(self, message: bytes | str = b"") -> None:
+        """Send a Ping of at most 125 bytes; text goes out as UTF-8.
 
-    async def pong(self, message: bytes = b"") -> None:
-        """Send a Pong that nobody asked for."""
-        await self.link.send(PONG, message)
+        Raises:
+            TypeError, ValueError: If *message* cannot be sent in one.
+        """
+        await self.link.send(PING, ping_payload("ping", message))
+
+    async def pong(self, message: bytes | str = b"") -> None:
+        """Send a Pong of at most 125 bytes that nobody asked for; text goes out as UTF-8.
+
+        Raises:
+            TypeError, ValueError: If *message* cannot be sent in one.
+        """
+        await self.link.send(PONG, ping_payload("pong", message))
 
     async def send_frame(self, message: bytes, opcode: WSMsgType, compress: int | None = None) -> None:
-        """Send bytes as a frame of a kind."""
-        await self.link.send(opcode.value, message, compress=compress != 0)
+        """Send bytes as a whole message of a kind: TEXT, BINARY, PING or PONG.
+
+        Raises:
+            TypeError, ValueError: If *opcode* is another or *message* cannot be sent as it.
+        """
+        name = _SENDABLE.get(opcode)
+        if name is None:
+            raise ValueError("send_frame() sends TEXT, BINARY, PING or PONG: use close() to close")
+        payload = ping_payload(name, message) if name else _copied(message, "send_frame")
+        await self.link.send(opcode.value, payload, compress=compress != 0)
 
     async def send_str(self, data: str, compress: int | None = None) -> None:
-        """Send a text message."""
-        await self.link.send(TEXT, data.encode(), compress=compress != 0)
+        """Send a text message.
 
-    async def send_bytes(self, data: bytes, compress: int | None = None) -> None:
-        """Send a binary message."""
-        await self.link.send(BINARY, data, compress=compress != 0)
+        Raises:
+            TypeError, ValueError: If *data* is no str, or one that UTF-8 cannot carry.
+        """
+        await self.link.send(TEXT, _encoded(data), compress=compress != 0)
+
+    async def send_bytes(self, data: bytes | bytearray | memoryview, compress: int | None = None) -> None:
+        """Send a binary message.
+
+        Raises:
+            TypeError: If *data* is no bytes, bytearray or memoryview.
+        """
+        payload = data if type(data) is bytes else _copied(data, "send_bytes")
+        await self.link.send(BINARY, payload, compress=compress != 0)
 
     def write_texts(self, texts: Sequence[bytes]) -> bool:
         """Send text messages, UTF-8 each, in one go and without waiting; whether the client keeps up.
@@ -151,16 +178,16 @@ class WebSocket(web.WebSocketResponse):
             raise StopAsyncIteration
         return message
 
-    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+    async def close(self, *, code: int = 1000, message: bytes | str = b"", drain: bool = True) -> bool:
         """Close, and wait for the client's answer; False if the connection was closing already.
 
         Args:
             code: 1000 or 3000 to 4999, or another that RFC 6455 lets a peer send.
-            message: The reason, at most 123 bytes of UTF-8.
+            message: The reason, text or UTF-8, at most 123 bytes.
             drain: Whether to wait.
 
         Raises:
-            ValueError: If code or reason may not be sent.
+            TypeError, ValueError: If code or reason may not be sent.
         """
         begun = self.link.close(code, message)
         if begun and drain:
@@ -173,3 +200,19 @@ class WebSocket(web.WebSocketResponse):
 
     def _cancel(self, exc: BaseException) -> None:
         return
+
+
+def _copied(data: object, method: str) -> bytes:
+    """*data* as it is now: what waits for the client must not change with the handler's buffer."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"{method}() sends bytes, bytearray or memoryview, not {type(data).__name__}")
+    return bytes(cast("bytes | bytearray", data))
+
+
+def _encoded(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"send_str() sends str, not {type(text).__name__}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text with lone surrogates cannot be sent: it is no UTF-8") from None

@@ -150,8 +150,10 @@ class ActionConnection:
                 observation.cancelled()
                 return invocation.end()
             return _told(observation.failed(error), invocation.error)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
         # The boundary of user code: whatever a handler raises becomes a frame, and stops here.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             return _told(observation.failed(error), invocation.error)
 
     async def _stream(self, invocation: Invocation, items: AsyncIterator[Any]) -> None:
@@ -191,20 +193,28 @@ class ActionConnection:
         context = self._context_of(query.frame.invocation_id, query.session_id)
         operation = _QUERIES[type(query.frame)]
         with Observation(operation, context) as observation:
-            answer = await self._answer_of(query, getattr(self._handler, operation)(context), observation)
+            answer = await self._answer_of(query, getattr(self._handler, operation), context, observation)
             if previous is not None:
                 await asyncio.wait([previous])
             await self._writer.put(answer)
 
-    async def _answer_of(self, query: Query, asked: Awaitable[Any], observation: Observation) -> bytes:
+    async def _answer_of(
+        self,
+        query: Query,
+        ask: Callable[[ActionContext], Awaitable[Any]],
+        context: ActionContext,
+        observation: Observation,
+    ) -> bytes:
         try:
-            return query.result(await asked)
+            return query.result(await ask(context))
         except asyncio.CancelledError as error:
             if self._ending:
                 raise
             return _told(observation.failed(error), query.error)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
         # As for an invocation.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             return _told(observation.failed(error), query.error)
 
     # --- What both have in common

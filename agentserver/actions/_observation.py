@@ -69,6 +69,8 @@ class Observation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is GeneratorExit:
+            return  # The loop is gone, and with it the context and whoever would be told.
         if error is not None:
             self.cancelled()
         if self._scope is not None:

@@ -65,7 +65,10 @@ class WebSocketEndpoint:
         """Answer ``GET /invocations_ws``; returns when the connection is gone."""
         options = self._options
         handshake = accept(
-            request.headers, options.websocket_protocols, compression=options.websocket_compression
+            request,
+            options.websocket_protocols,
+            origins=options.websocket_origins,
+            compression=options.websocket_compression,
         )
         invocation_id = new_uuid()
         session_id = first_valid(self._session_id, request.query.get(SESSION_ID_QUERY))
@@ -169,7 +172,7 @@ class Connection:
             if isinstance(error, ConnectionError):
                 return
             raise
-        link = self._websocket.link
+        link, loop = self._websocket.link, asyncio.get_running_loop()
         link.on_end = self._ended
         observer = self._exchange.observer
         traffic = link.traffic = None if observer is None else observer.traffic
@@ -193,7 +196,8 @@ class Connection:
                 keepalive.stop()
             self._report(link.close_code)
             # aiohttp cancels the request's task when it learns of the end: not before that is done.
-            asyncio.get_running_loop().call_soon(request.protocol.connection_lost, None)
+            if not loop.is_closed():
+                loop.call_soon(request.protocol.connection_lost, None)
 
     async def _run(self, request: web.Request) -> None:
         link = self._websocket.link
@@ -210,8 +214,10 @@ class Connection:
         except ConnectionError as error:
             if not link.over:
                 code, reason = self._failed(error)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
         # The boundary of user code: whatever a handler raises becomes a close code, and stops here.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             code, reason = self._failed(error)
         finally:
             self._task = None

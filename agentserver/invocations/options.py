@@ -11,6 +11,11 @@ from agentserver.errors import ConfigurationError
 
 _PROTOCOL_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
+# As browsers serialize them (RFC 6454, section 6.2).
+_ORIGIN: Final = (
+    r"null|(?!http:.*:80$|https:.*:443$)[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]A-Z]+)(:[0-9]+)?"
+)
+
 
 @record(frozen=True, kw_only=True)
 class InvocationsServerOptions:
@@ -24,6 +29,9 @@ class InvocationsServerOptions:
         websocket_protocols: The subprotocols the agent speaks; the first that a client asks for among them is
             chosen and is ``websocket.ws_protocol``.
         websocket_compression: Whether messages are compressed for clients that offer permessage-deflate.
+        websocket_origins: The origins whose pages may open a WebSocket, each as a browser writes it, such as
+            ``"https://chat.example"``: then a page of another one is answered with 403. A client that sends
+            no ``Origin`` is no browser, and is let in. ``None`` does not look at origins.
 
     Raises:
         ConfigurationError: If a value is out of its range.
@@ -33,6 +41,7 @@ class InvocationsServerOptions:
     websocket_close_timeout: float = 10.0
     websocket_protocols: tuple[str, ...] = ()
     websocket_compression: bool = False
+    websocket_origins: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.websocket_max_message_size < 1:
@@ -48,4 +57,10 @@ class InvocationsServerOptions:
             if not re.fullmatch(_PROTOCOL_NAME, protocol):
                 raise ConfigurationError(
                     f"the subprotocol {protocol!r} must be a word of letters, digits and !#$%&'*+-.^_`|~"
+                )
+        for origin in self.websocket_origins or ():
+            if not re.fullmatch(_ORIGIN, origin):
+                raise ConfigurationError(
+                    f"websocket_origins has {origin!r}, but an origin is a scheme and a host in lower case,"
+                    " and a port that is not the scheme's own: such as 'https://chat.example'"
                 )

@@ -73,3 +73,14 @@ async def test_a_made_up_method_becomes_no_attribute(observed: Observed) -> None
         p.attributes["http.request.method"] for p in observed.received.metric("http.server.request.duration")
     }
     assert methods == {"_OTHER"}
+
+
+async def test_a_close_code_of_the_client_s_own_becomes_no_attribute() -> None:
+    async with observing(AGENT="websocket") as seen:
+        for code in (1000, 1008, 3123, 4321, 4999):
+            async with seen.client.ws_connect("/invocations_ws") as client:
+                await client.close(code=code)
+        await seen.stop()
+    sessions = seen.received.metric("agentserver.websocket.session.duration")
+    counts = {point.attributes.get("agentserver.websocket.close_code"): point.count for point in sessions}
+    assert counts == {1000: 1, 1008: 1, None: 3}

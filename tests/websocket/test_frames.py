@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 from aiohttp import WSMessage, WSMsgType
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
@@ -130,6 +131,7 @@ def test_messages_survive_compression_as_it_was_agreed(offer: str) -> None:
     (["permessage-deflate"], "permessage-deflate"),
     (["permessage-deflate; client_max_window_bits"], "permessage-deflate"),
     (["permessage-deflate; server_max_window_bits=8", "permessage-deflate"], "permessage-deflate"),
+    (["permessage-deflate; server_max_window_bits=15"], "permessage-deflate; server_max_window_bits=15"),
     (["permessage-deflate; server_max_window_bits=10"], "permessage-deflate; server_max_window_bits=10"),
     (["permessage-deflate; server_no_context_takeover; client_no_context_takeover"],
      "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
@@ -192,7 +194,7 @@ def test_list_headers_in_several_lines_are_read_together() -> None:
     headers["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
     headers.extend([("Connection", "keep-alive"), ("Connection", "Upgrade")])
     headers.extend([("Sec-WebSocket-Protocol", "a"), ("Sec-WebSocket-Protocol", "b, c")])
-    handshake = accept(headers, ("c", "b"))
+    handshake = accept(make_mocked_request("GET", "/", headers), ("c", "b"))
     assert (handshake.protocol, handshake.headers["Sec-WebSocket-Accept"]) == (
         "b",
         "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
@@ -205,4 +207,4 @@ def test_list_headers_in_several_lines_are_read_together() -> None:
 def test_a_key_that_is_not_16_bytes_in_base64_is_refused(key: str) -> None:
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     with pytest.raises(InvocationError, match="16 bytes"):
-        accept(CIMultiDict({**headers, "Sec-WebSocket-Key": key}))
+        accept(make_mocked_request("GET", "/", CIMultiDict({**headers, "Sec-WebSocket-Key": key})))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from agentserver._websocket.deflate import Inflater
 from agentserver._websocket.frames import FrameError, FrameReader
 from agentserver._websocket.large_messages import BULK, Bulk, _pieces
-from tests.test_websocket_wire import MIB, close, hosting, on_both_loops
+from tests.websocket.wire import MIB, close, hosting, on_both_loops
 
 LIMIT = 4 * MIB
 
