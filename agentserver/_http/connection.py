@@ -7,10 +7,12 @@ for that. Here the parser's callback starts the request's task itself, and the t
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from aiohttp import web
@@ -45,6 +47,13 @@ _MALFORMED: Final = Failure(
 _TASK: Final[dict[str, Any]] = {"name": "request"}
 if sys.version_info >= (3, 12):
     _TASK["eager_start"] = True
+
+
+def _start_task(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> Any:
+    """Run *main* in a copy of *context*, whatever the caller's own is."""
+    if sys.version_info < (3, 11):  # no Task(context=) yet: a task copies what it is made in
+        return context.copy().run(functools.partial(asyncio.Task, main, loop=loop, **_TASK))
+    return asyncio.Task(main, loop=loop, context=context.copy(), **_TASK)
 
 
 class HostRequest(web.Request):
@@ -105,6 +114,7 @@ class HostConnection(RequestHandler):
     """
 
     __slots__ = (
+        "_context",
         "_last",
         "_max_body_size",
         "_pipeline",
@@ -138,6 +148,7 @@ class HostConnection(RequestHandler):
             max_headers=options.max_header_count,
         )
         self._pipeline = pipeline
+        self._context = server.context
         self._max_body_size = pipeline.max_body_size
         self._last = False
         self.idle_since: float | None = loop.time()
@@ -189,7 +200,8 @@ class HostConnection(RequestHandler):
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on reading. aiohttp's streams ask for it at every read, paused or not."""
         if self._reading_paused:
-            super().resume_reading(resume_parser)
+            # asyncio's own loop keeps the context it is asked in for all that is received from then on.
+            self._context.copy().run(super().resume_reading, resume_parser)
 
     def close(self) -> None:
         """End after the request that is being served; its body may still arrive."""
@@ -226,8 +238,8 @@ class HostConnection(RequestHandler):
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-            self._resume_reading_if_drained()
-        self._task_handler = asyncio.Task(self._serve(message, payload), loop=self._loop, **_TASK)
+            self._context.copy().run(self._resume_reading_if_drained)
+        self._task_handler = _start_task(self._serve(message, payload), self._loop, self._context)
 
     async def _serve(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> None:
         task: asyncio.Task[None] | None = asyncio.current_task()
@@ -351,7 +363,7 @@ class HostConnection(RequestHandler):
         if not keep_alive or self._last:
             self.force_close()
         elif self._messages:
-            self._loop.call_soon(self._begin)
+            self._loop.call_soon(self._begin, context=self._context.copy())
 
 
 class SurplusConnection(HostConnection):
