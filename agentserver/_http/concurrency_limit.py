@@ -1,7 +1,7 @@
 """How many invocations may run at once: in total, in one session, and how many may wait for their turn.
 
-An invocation is in one of two collections, or in neither: it waits, or it runs. What ends it, be it the end of
-its work, its client, or too long a wait, takes it out of where it is, and out of nothing twice.
+An invocation is in one of two collections, or in neither: it waits, or it runs. What ends it, be it the end
+of its work, its client, or too long a wait, takes it out of where it is, and out of nothing twice.
 """
 
 from __future__ import annotations

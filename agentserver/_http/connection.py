@@ -23,6 +23,7 @@ from agentserver._http.exchange import Exchange
 from agentserver._http.pipeline import CLIENT_CLOSED_REQUEST, Pipeline
 from agentserver._http.request import HostRequest
 from agentserver._http.sending import head_of, plain_body
+from agentserver._http.unpacking import UnpackedStream
 from agentserver._http.writer import HostWriter
 from agentserver.errors import Failure, InvocationError, PayloadTooLargeError, classify
 from agentserver.options import AgentHostOptions
@@ -90,6 +91,7 @@ class HostConnection(RequestHandler):
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # None is off
+            auto_decompress=False,  # see unpacking
             max_line_size=options.max_request_line,
             max_field_size=options.max_header_size,
             max_headers=options.max_header_count,
@@ -215,9 +217,12 @@ class HostConnection(RequestHandler):
         if isinstance(message, _ErrInfo) or message.version not in _VERSIONS:
             failure = _failure_of(message)
             message = _UNREAD
+        unpacked = None
+        if message.compression and payload is not EMPTY_PAYLOAD:
+            unpacked = UnpackedStream(payload, message.compression, self._max_body_size)
         request = HostRequest(
             message,
-            payload,
+            payload if unpacked is None else unpacked.content,
             self,
             HostWriter(self, loop),
             task,
@@ -238,6 +243,8 @@ class HostConnection(RequestHandler):
             status = response.status
             return keep_alive
         finally:
+            if unpacked is not None:
+                unpacked.close()
             self._current_request = None
             request._task = None  # type: ignore[assignment]  # aiohttp does so too: it ends a reference cycle
             pipeline.end(request, exchange, status)
