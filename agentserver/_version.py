@@ -1,5 +1,3 @@
 """The version, in its one place: the distribution, the headers and the telemetry read it here."""
 
-from typing import Final
-
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"  # without an annotation, as hatchling reads it
