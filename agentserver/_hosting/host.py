@@ -111,12 +111,12 @@ class Host:
             StartupError: If a start-up hook fails or the port cannot be listened on.
         """
         self._telemetry.start()
-        self._server = HostServer(self._pipeline, self._context.options)
         hooks = list(self._on_startup)
         if self._app is not None:
             self._app.freeze()
             hooks.insert(0, self._app.startup)
         await run_at_startup(hooks)
+        self._server = HostServer(self._pipeline, self._context.options)  # its context is what hooks have set
         if listen:
             await self._listen(self._server)
 

@@ -1,23 +1,31 @@
-"""How many invocations may run at once: in total, in one session, and how many may wait for their turn."""
+"""How many invocations may run at once: in total, in one session, and how many may wait for their turn.
+
+An invocation is in one of two collections, or in neither: it waits, or it runs. What ends it, be it the end
+of its work, its client, or too long a wait, takes it out of where it is, and out of nothing twice.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 from agentserver.errors import InvocationError, TooManyRequestsError
 from agentserver.options import AgentHostOptions
 from agentserver.wire import ErrorCode
 
 
-class _Waiting:
-    __slots__ = ("admitted", "session_id")
+class _Invocation:
+    __slots__ = ("session_id",)
 
-    def __init__(self, session_id: str, admitted: asyncio.Future[None]) -> None:
+    def __init__(self, session_id: str) -> None:
         self.session_id = session_id
-        self.admitted = admitted
+
+
+_Verdict: TypeAlias = InvocationError | None
+"""What an invocation waits for: why it is refused, or ``None`` if it runs now."""
 
 
 class ConcurrencyLimiter:
@@ -36,14 +44,14 @@ class ConcurrencyLimiter:
         self._max_waiting = options.max_waiting
         self._timeout = options.wait_timeout
         self._retry_after = options.retry_after
-        self._running = 0
-        self._sessions: Counter[str] = Counter()
-        self._waiting: deque[_Waiting] = deque()
+        self._running: set[_Invocation] = set()
+        self._sessions: Counter[str] = Counter()  # of those that run
+        self._waiting: dict[_Invocation, asyncio.Future[_Verdict]] = {}  # in the order in which they came
 
     @property
     def is_saturated(self) -> bool:
         """Whether an invocation of a new session would be refused."""
-        full = self._limit is not None and self._running >= self._limit
+        full = self._limit is not None and len(self._running) >= self._limit
         return full and len(self._waiting) >= self._max_waiting
 
     @asynccontextmanager
@@ -55,61 +63,60 @@ class ConcurrencyLimiter:
                 ``too_many_requests`` where the session is full, 503 ``unavailable`` where the server is;
                 both with ``Retry-After``.
         """
-        if self._has_room(session_id):
-            self._take(session_id)
-        elif len(self._waiting) < self._max_waiting:
-            await self._wait(session_id)
-        else:
-            raise self._refusal(session_id)
+        invocation = _Invocation(session_id)
         try:
+            if self._has_room(session_id):
+                self._start(invocation)
+            elif refusal := await self._turn_of(invocation):
+                raise refusal
             yield
         finally:
-            self._leave(session_id)
+            self._end(invocation)
 
-    async def _wait(self, session_id: str) -> None:
+    async def _turn_of(self, invocation: _Invocation) -> _Verdict:
+        """Wait until *invocation* runs, or is refused."""
+        if len(self._waiting) >= self._max_waiting:
+            return self._refusal(invocation.session_id)
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(session_id, loop.create_future())
-        self._waiting.append(waiting)
-        expiry = loop.call_later(self._timeout, self._expire, waiting)
+        verdict: asyncio.Future[_Verdict] = loop.create_future()
+        self._waiting[invocation] = verdict
+        expiry = loop.call_later(self._timeout, self._expire, invocation)
         try:
-            await waiting.admitted
-        except asyncio.CancelledError:
-            if waiting.admitted.cancelled():
-                self._waiting.remove(waiting)
-            else:  # admitted in the very moment it was cancelled
-                self._leave(session_id)
-            raise
+            return await verdict
         finally:
             expiry.cancel()
 
-    def _expire(self, waiting: _Waiting) -> None:
-        if not waiting.admitted.done():
-            self._waiting.remove(waiting)
-            waiting.admitted.set_exception(self._refusal(waiting.session_id))
+    def _expire(self, invocation: _Invocation) -> None:
+        verdict = self._waiting.pop(invocation, None)
+        if verdict is not None and not verdict.done():
+            verdict.set_result(self._refusal(invocation.session_id))
+
+    def _start(self, invocation: _Invocation) -> None:
+        self._running.add(invocation)
+        self._sessions[invocation.session_id] += 1
+
+    def _end(self, invocation: _Invocation) -> None:
+        self._waiting.pop(invocation, None)
+        if invocation not in self._running:
+            return
+        self._running.remove(invocation)
+        self._sessions[invocation.session_id] -= 1
+        if not self._sessions[invocation.session_id]:
+            del self._sessions[invocation.session_id]
+        self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
+        for invocation, verdict in list(self._waiting.items()):
+            # Whose verdict is done already has been cancelled, and will see to its own end.
+            if not verdict.done() and self._has_room(invocation.session_id):
+                del self._waiting[invocation]
+                self._start(invocation)
+                verdict.set_result(None)
 
     def _has_room(self, session_id: str) -> bool:
-        if self._limit is not None and self._running >= self._limit:
+        if self._limit is not None and len(self._running) >= self._limit:
             return False
         return self._session_limit is None or self._sessions[session_id] < self._session_limit
-
-    def _take(self, session_id: str) -> None:
-        self._running += 1
-        self._sessions[session_id] += 1
-
-    def _leave(self, session_id: str) -> None:
-        self._running -= 1
-        self._sessions[session_id] -= 1
-        if not self._sessions[session_id]:
-            del self._sessions[session_id]
-        self._admit_next()
-
-    def _admit_next(self) -> None:
-        for waiting in list(self._waiting):
-            if not waiting.admitted.done() and self._has_room(waiting.session_id):
-                self._waiting.remove(waiting)
-                self._take(waiting.session_id)
-                waiting.admitted.set_result(None)
-                return
 
     def _refusal(self, session_id: str) -> InvocationError:
         if self._session_limit is not None and self._sessions[session_id] >= self._session_limit:

@@ -7,10 +7,12 @@ for that. Here the parser's callback starts the request's task itself, and the t
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Coroutine
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from aiohttp import web
@@ -22,7 +24,9 @@ from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
 from agentserver._http.exchange import Exchange
 from agentserver._http.pipeline import CLIENT_CLOSED_REQUEST, Pipeline
+from agentserver._http.request import HostRequest
 from agentserver._http.sending import head_of, plain_body
+from agentserver._http.unpacking import UnpackedStream
 from agentserver._http.writer import HostWriter
 from agentserver.errors import Failure, InvocationError, PayloadTooLargeError, classify
 from agentserver.options import AgentHostOptions
@@ -47,47 +51,11 @@ if sys.version_info >= (3, 12):
     _TASK["eager_start"] = True
 
 
-class HostRequest(web.Request):
-    """A request whose response gets the framework's headers, with or without an application behind it."""
-
-    _pipeline: Pipeline
-
-    ATTRS = web.Request.ATTRS | frozenset({"_pipeline"})
-
-    async def read(self) -> bytes:
-        """The whole body; at once if it has arrived with the headers, as most do.
-
-        Raises:
-            PayloadTooLargeError: If it is larger than the server takes.
-        """
-        if self._read_bytes is None:
-            payload = self._payload
-            if payload.is_eof() and payload.total_bytes <= self._client_max_size:
-                self._read_bytes = payload.read_nowait()
-            else:
-                # aiohttp gathers a body in a growing bytearray and copies that: a join copies it once.
-                payload.set_read_chunk_size(self._client_max_size)
-                self._read_bytes = b"".join([chunk async for chunk in self._chunks(payload)])
-        return self._read_bytes
-
-    async def _chunks(self, payload: StreamReader) -> AsyncIterator[bytes]:
-        size = 0
-        while chunk := await payload.readany():
-            size += len(chunk)
-            if size > self._client_max_size:
-                raise PayloadTooLargeError(self._client_max_size)
-            yield chunk
-
-    @property
-    def app(self) -> web.Application:
-        """The application behind the host, if it was given one."""
-        if self._match_info is None:
-            raise RuntimeError("this host has no application: build it with builder.app to have one")
-        return super().app
-
-    async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        await super()._prepare_hook(response)
-        await self._pipeline.prepare(self, response)
+def _start_task(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> Any:
+    """Run *main* in a copy of *context*, whatever the caller's own is."""
+    if sys.version_info < (3, 11):  # no Task(context=) yet: a task copies what it is made in
+        return context.copy().run(functools.partial(asyncio.Task, main, loop=loop, **_TASK))
+    return asyncio.Task(main, loop=loop, context=context.copy(), **_TASK)
 
 
 class HostConnection(RequestHandler):
@@ -105,6 +73,7 @@ class HostConnection(RequestHandler):
     """
 
     __slots__ = (
+        "_context",
         "_last",
         "_max_body_size",
         "_pipeline",
@@ -133,11 +102,13 @@ class HostConnection(RequestHandler):
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # None is off
+            auto_decompress=False,  # see unpacking
             max_line_size=options.max_request_line,
             max_field_size=options.max_header_size,
             max_headers=options.max_header_count,
         )
         self._pipeline = pipeline
+        self._context = server.context
         self._max_body_size = pipeline.max_body_size
         self._last = False
         self.idle_since: float | None = loop.time()
@@ -189,7 +160,8 @@ class HostConnection(RequestHandler):
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on reading. aiohttp's streams ask for it at every read, paused or not."""
         if self._reading_paused:
-            super().resume_reading(resume_parser)
+            # asyncio's own loop keeps the context it is asked in for all that is received from then on.
+            self._context.copy().run(super().resume_reading, resume_parser)
 
     def close(self) -> None:
         """End after the request that is being served; its body may still arrive."""
@@ -226,8 +198,8 @@ class HostConnection(RequestHandler):
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-            self._resume_reading_if_drained()
-        self._task_handler = asyncio.Task(self._serve(message, payload), loop=self._loop, **_TASK)
+            self._context.copy().run(self._resume_reading_if_drained)
+        self._task_handler = _start_task(self._serve(message, payload), self._loop, self._context)
 
     async def _serve(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> None:
         task: asyncio.Task[None] | None = asyncio.current_task()
@@ -258,9 +230,12 @@ class HostConnection(RequestHandler):
         if isinstance(message, _ErrInfo) or message.version not in _VERSIONS:
             failure = _failure_of(message)
             message = _UNREAD
+        unpacked = None
+        if message.compression and payload is not EMPTY_PAYLOAD:
+            unpacked = UnpackedStream(payload, message.compression, self._max_body_size)
         request = HostRequest(
             message,
-            payload,
+            payload if unpacked is None else unpacked.content,
             self,
             HostWriter(self, loop),
             task,
@@ -281,6 +256,8 @@ class HostConnection(RequestHandler):
             status = response.status
             return keep_alive
         finally:
+            if unpacked is not None:
+                unpacked.close()
             self._current_request = None
             request._task = None  # type: ignore[assignment]  # aiohttp does so too: it ends a reference cycle
             pipeline.end(request, exchange, status)
@@ -351,7 +328,7 @@ class HostConnection(RequestHandler):
         if not keep_alive or self._last:
             self.force_close()
         elif self._messages:
-            self._loop.call_soon(self._begin)
+            self._loop.call_soon(self._begin, context=self._context.copy())
 
 
 class SurplusConnection(HostConnection):

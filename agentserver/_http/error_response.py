@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from agentserver._http.body_errors import complaint
 from agentserver.errors import Failure, classify
 from agentserver.wire import ErrorCode, ErrorSource
 
@@ -23,12 +24,6 @@ _CODES: Final[Mapping[int, str]] = {
 }
 # Headers that describe the body an error brought, which the envelope replaces.
 _BODY_HEADERS: Final = frozenset({"content-type", "content-length", "content-encoding", "transfer-encoding"})
-_INVALID_JSON: Final = Failure(
-    400, ErrorCode.INVALID_REQUEST.value, "The request body is not valid JSON text", ErrorSource.USER
-)
-_INVALID_BODY: Final = Failure(
-    400, ErrorCode.INVALID_REQUEST.value, "The request body is malformed", ErrorSource.USER
-)
 
 
 def to_json(value: Any, default: Callable[[Any], Any] | None = None, *, ascii_only: bool = False) -> str:
@@ -58,10 +53,9 @@ def failure_of(error: BaseException, request: web.BaseRequest) -> Failure:
     """Say what *error*, raised while *request* was served, becomes on the wire."""
     if isinstance(error, web.HTTPException):
         return _http_failure(error)
-    if isinstance(error, ValueError) and _is_unreadable_body(error, request):
-        return _INVALID_JSON
-    if isinstance(error, web.RequestPayloadError):
-        return _INVALID_BODY
+    message = complaint(error, request)
+    if message is not None:
+        return Failure(400, ErrorCode.INVALID_REQUEST.value, message, ErrorSource.USER)
     return classify(error)
 
 
@@ -82,22 +76,3 @@ def code_of(status: int) -> str:
         return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_").replace("'", "")
     except ValueError:
         return ErrorCode.INVALID_REQUEST.value if status < 500 else ErrorCode.INTERNAL_ERROR.value
-
-
-def _is_unreadable_body(error: ValueError, request: web.BaseRequest) -> bool:
-    # ``request.json()`` raises what ``json.loads`` raises: it is the client's only about this very body.
-    body = request._read_bytes
-    if body is None:
-        return False
-    if isinstance(error, UnicodeDecodeError):
-        return error.object == body
-    if isinstance(error, json.JSONDecodeError):
-        return error.doc == _decoded(body, request.charset)
-    return False
-
-
-def _decoded(body: bytes, charset: str | None) -> str | None:
-    try:
-        return body.decode(charset or "utf-8")
-    except (LookupError, UnicodeDecodeError):
-        return None

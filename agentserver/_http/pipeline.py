@@ -6,7 +6,8 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextvars import Context
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -61,6 +62,7 @@ class Pipeline:
         observer: Telemetry; ``None`` while it is off.
         observe: Makes the observer once something of the process has imported OpenTelemetry's API: its spans
             are to be children of the caller's, whoever exports them.
+        context: What timers of the host's own run in a copy of; never a request's.
     """
 
     routes: RouteTable
@@ -72,6 +74,7 @@ class Pipeline:
     fallback: Handler | None = None
     observer: Observer | None = None
     observe: Callable[[], Observer] | None = None
+    context: Context = field(default_factory=Context)
 
     async def run(self, request: web.Request) -> web.StreamResponse:
         """Answer *request* as a handler of somebody's application, whose connections are not ours."""
@@ -116,7 +119,7 @@ class Pipeline:
         _bound(request, response)
         content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
         if self.sse_keepalive and content_type.startswith("text/event-stream"):
-            exchange.keepalive = SseKeepAlive(request, response, self.sse_keepalive)
+            exchange.keepalive = SseKeepAlive(request, response, self.sse_keepalive, self.context.copy())
 
     def reject(self, exchange: Exchange, failure: Failure) -> web.StreamResponse:
         """Refuse a request that could not even be read."""

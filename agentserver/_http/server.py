@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from typing import Final
 
@@ -25,6 +26,10 @@ class HostServer(web.Server):
     Args:
         pipeline: Answers every request.
         options: Of which the limits of connections apply.
+
+    Attributes:
+        context: The clean context, as it was when the server was made: whatever the server starts runs in
+            a copy of it, so that nothing of one caller's reaches another.
     """
 
     def __init__(self, pipeline: Pipeline, options: AgentHostOptions) -> None:
@@ -32,6 +37,8 @@ class HostServer(web.Server):
             pipeline.run,  # type: ignore[arg-type]  # aiohttp types the low-level server by BaseRequest
             handler_cancellation=options.cancel_on_disconnect,
         )
+        self.context = contextvars.copy_context()
+        pipeline.context = self.context
         self._pipeline = pipeline
         self._options = options
         self._deadlines = ClientDeadlines(options)
@@ -54,7 +61,7 @@ class HostServer(web.Server):
         if limit is not None and len(self._connections) > limit + _MAX_SURPLUS:
             transport.abort()
         if self._sweeper is None:
-            self._sweep()
+            self.context.copy().run(self._sweep)
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """End all connections, whatever they are doing."""
@@ -70,4 +77,6 @@ class HostServer(web.Server):
         limit = self._options.max_connections
         self._is_full = self._is_full and limit is not None and len(self._connections) >= limit
         delay = self._deadlines.interval
-        self._sweeper = self._loop.call_later(delay, self._sweep) if self._connections else None
+        self._sweeper = None
+        if self._connections:
+            self._sweeper = self._loop.call_later(delay, self._sweep, context=self.context.copy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -25,15 +26,29 @@ class SseKeepAlive:
         request: The request whose writer is watched.
         response: The response, about to be sent.
         interval: Seconds of silence after which a comment is sent.
+        context: What its timer runs in, instead of the request's.
     """
 
-    __slots__ = ("_chunk", "_handle", "_interval", "_last", "_loop", "_request", "_task", "_writer")
+    __slots__ = (
+        "_chunk",
+        "_context",
+        "_handle",
+        "_interval",
+        "_last",
+        "_loop",
+        "_request",
+        "_task",
+        "_writer",
+    )
 
-    def __init__(self, request: web.BaseRequest, response: web.StreamResponse, interval: float) -> None:
+    def __init__(
+        self, request: web.BaseRequest, response: web.StreamResponse, interval: float, context: Context
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._request = request
         self._writer = request.writer
         self._interval = interval
+        self._context = context
         self._last = self._loop.time()
         self._chunk: Buffer = b"\n\n"
         self._task: asyncio.Task[None] | None = None
@@ -43,7 +58,7 @@ class SseKeepAlive:
         if not isinstance(self._writer, HostWriter):
             # aiohttp calls this with every chunk of a body; there is no public way to set it later.
             setattr(self._writer, "_on_chunk_sent", self._sent)  # noqa: B010
-        self._handle = self._loop.call_later(interval, self._tick)
+        self._handle = self._loop.call_later(interval, self._tick, context=context)
 
     def stop(self) -> None:
         """Send no more comments."""
@@ -71,7 +86,7 @@ class SseKeepAlive:
             between_events = bytes(self._chunk)[-4:].endswith(_EVENT_ENDS)
             if between_events and not self._request.protocol.writing_paused:
                 self._task = self._loop.create_task(self._send())
-        self._handle = self._loop.call_later(wait, self._tick)
+        self._handle = self._loop.call_later(wait, self._tick, context=self._context)
 
     async def _send(self) -> None:
         try:
