@@ -7,7 +7,7 @@ Two kinds of them are needed:
   their interface may still change in a minor release, as it last did in 1.39, which is why that is the lowest
   version. When one of them moves, the import fails: one warning names what is missing, nothing is exported,
   and requests are served.
-- ``SpanProcessor._on_ending``, which the SDK calls before a span can no longer be changed. A processor that
+- ``SpanProcessor._on_ending``, an experimental call of the SDK's, made before ``on_end``. A processor that
   stands before somebody else's has to pass it on. When it is renamed, processors that a user adds no longer
   get this one call; they get all others.
 
@@ -44,15 +44,15 @@ def log_exporter(package: str) -> Any:
 
 
 class EndingProcessor(SpanProcessor):
-    """A span processor that is told of a span's end while the span can still be changed."""
+    """A span processor that is told of a span that is ending, before it has ended."""
 
     def on_ending(self, span: Span) -> None:
-        """*span* is about to end."""
+        """*span* is ending."""
 
     def _on_ending(self, span: Span) -> None:
         self.on_ending(span)
 
 
 def notify_ending(processor: SpanProcessor, span: Span) -> None:
-    """Tell *processor* that *span* is about to end, if it wants to know."""
+    """Tell *processor* that *span* is ending."""
     processor._on_ending(span)

@@ -32,7 +32,7 @@ class GuardedProcessor(EndingProcessor):
         self._call(self._processor.on_start, span, parent_context)
 
     def on_ending(self, span: Span) -> None:
-        """A span is about to end."""
+        """A span is ending."""
         self._call(notify_ending, self._processor, span)
 
     def on_end(self, span: ReadableSpan) -> None:
