@@ -89,17 +89,17 @@ def is_ours(frame: FrameType) -> bool:
 
 
 def observe(host: AgentHost) -> None:
-    """Have *host* make spans and histograms as it does when it exports, without sending them."""
-    from agentserver._telemetry.otel_observer import OwnMakers, make_observer
-    from agentserver._telemetry.own_histogram import OwnHistogram
-    from agentserver._telemetry.own_span import OwnSpan, OwnSpans
-    from agentserver._telemetry.processors import make_processors
+    """Have *host* make spans and metrics as it does when it exports, without sending them."""
+    from opentelemetry import metrics, trace
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
 
-    makers = OwnMakers(
-        spans=lambda tracer: OwnSpans(tracer, OwnSpan.encode, make_processors()),
-        histogram=OwnHistogram,
-    )
-    host._pipeline.observer = make_observer(FoundryEnvironment.read({}), {}, spans=True, own=makers)
+    from agentserver._telemetry.opentelemetry_observer import make_observer
+
+    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+    metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False))
+    host._pipeline.observer = make_observer(FoundryEnvironment.read({}), {}, spans=True)
 
 
 async def count(*, request_logging: bool, observed: bool = False) -> int:

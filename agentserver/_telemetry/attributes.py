@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,16 +58,16 @@ class AgentAttributes:
     @classmethod
     def of(cls, environment: FoundryEnvironment, service: str) -> AgentAttributes:
         """The attributes of the agent that *environment* describes, as the service named *service*."""
-        name, version = environment.agent_name, environment.agent_version
+        name, version = safe_text(environment.agent_name), safe_text(environment.agent_version)
         known = {
-            PROJECT_ID: environment.project_arm_id,
+            PROJECT_ID: safe_text(environment.project_arm_id),
             "gen_ai.agent.name": name,
             "gen_ai.agent.version": version,
-            "gen_ai.agent.id": environment.agent_id,
+            "gen_ai.agent.id": safe_text(environment.agent_id),
         }
         everywhere: Attributes = {key: value for key, value in known.items() if value}
         own: Attributes = {
-            "service.name": service,
+            "service.name": safe_text(service),
             "gen_ai.system": "azure.ai.agentserver",
             "gen_ai.provider.name": "AzureAI Hosted Agents",
             **everywhere,
@@ -116,3 +117,22 @@ def type_of(error: BaseException | None, code: str) -> str:
         return code
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def safe_text(value: object) -> str:
+    """*value* as text that can be sent: what cannot be printed or encoded costs no span and no record."""
+    try:
+        text = str(value)
+    # Anybody's ``__str__``.
+    except Exception:  # noqa: BLE001
+        return f"<{type(value).__qualname__} that cannot be printed>"
+    return text.encode("utf-8", "replace").decode()
+
+
+def exception_attributes(error: BaseException) -> Attributes:
+    """What OpenTelemetry's conventions say of an exception, on the event of a span and on a log record."""
+    return {
+        "exception.type": type_of(error, ""),
+        "exception.message": safe_text(error),
+        "exception.stacktrace": safe_text("".join(traceback.format_exception(error))),
+    }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from agentserver._http.exchange import Exchange
 from agentserver._telemetry.attributes import ERROR_TYPE, Attributes, type_of
@@ -22,47 +22,7 @@ _CLOSE_CODES: Final = frozenset({*range(1000, 1004), *range(1005, 1016)})
 # The buckets that the HTTP conventions advise, and some for answers that take a model minutes.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 300)
 
-_MAX_RECORDERS: Final = 1000
-
-
-class Recorder(Protocol):
-    """A histogram."""
-
-    def record(self, amount: float, attributes: Attributes) -> None:
-        """Record one value."""
-        ...
-
-    def recorder(self, attributes: Attributes) -> Callable[[float], object]:
-        """What records values with *attributes*."""
-        ...
-
-
-class MeterHistogram:
-    """A histogram of OpenTelemetry's API."""
-
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
-
-    def record(self, amount: float, attributes: Attributes) -> None:
-        """Record one value."""
-        self._histogram.record(amount, attributes)
-
-    def recorder(self, attributes: Attributes) -> Callable[[float], object]:
-        """What records values with *attributes*."""
-        return partial(self._histogram.record, attributes=attributes)
-
-
-# From name, unit, description and the bounds of the buckets.
-MakeHistogram: TypeAlias = Callable[[str, str, str, Sequence[float]], Recorder]
-
-
-def _of_meter(meter: Meter) -> MakeHistogram:
-    def make(name: str, unit: str, description: str, bounds: Sequence[float]) -> Recorder:
-        return MeterHistogram(
-            meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=list(bounds))
-        )
-
-    return make
+_MAX_REMEMBERED: Final = 1000  # combinations of attributes; those that come after are made anew
 
 
 class Instruments:
@@ -73,37 +33,32 @@ class Instruments:
     Args:
         meter: Where the instruments are made.
         routes: The path of each operation, for ``http.route``.
-        histogram: Makes the histograms; the meter does by default.
     """
 
-    def __init__(
-        self, meter: Meter, routes: Mapping[str, str], histogram: MakeHistogram | None = None
-    ) -> None:
-        histogram = histogram or _of_meter(meter)
+    def __init__(self, meter: Meter, routes: Mapping[str, str]) -> None:
+        histogram = partial(meter.create_histogram, explicit_bucket_boundaries_advisory=list(_SECONDS))
         self.traffic = Traffic()
         self.requests: Counter[str] = Counter()
         self._routes = routes
-        self._recorders: dict[tuple[str, str, int, str], Callable[[float], object]] = {}
+        self._attributes_of: dict[tuple[str, str, int, str], Attributes] = {}
         self._duration = histogram(
             "http.server.request.duration",
             "s",
             "Duration of HTTP requests, streams to their last byte",
-            _SECONDS,
         )
         self._first_byte = histogram(
             "agentserver.response.time_to_first_byte",
             "s",
             "Time until the headers of a streamed response went out",
-            _SECONDS,
         )
         self._errors = meter.create_counter(
             "agentserver.errors", "{error}", "Requests, connections and actions that failed"
         )
         self._sessions = histogram(
-            "agentserver.websocket.session.duration", "s", "Duration of WebSocket connections", _SECONDS
+            "agentserver.websocket.session.duration", "s", "Duration of WebSocket connections"
         )
         self._actions = histogram(
-            "agentserver.action.duration", "s", "Duration of actions on WebSocket connections", _SECONDS
+            "agentserver.action.duration", "s", "Duration of actions on WebSocket connections"
         )
         self._observe(meter)
 
@@ -149,20 +104,15 @@ class Instruments:
         seconds = exchange.elapsed
         error = type_of(exchange.error, str(status)) if status >= 500 else ""
         key = (exchange.operation, exchange.method, status, error)
-        (self._recorders.get(key) or self._recorder(key))(seconds)
+        attributes = self._attributes_of.get(key) or self._attributes(*key)
+        self._duration.record(seconds, attributes)
         if exchange.first_byte:
-            self._first_byte.record(exchange.first_byte, self._attributes(*key))
+            self._first_byte.record(exchange.first_byte, attributes)
         if exchange.close_code:
             self._closed(exchange, seconds)
         failure = exchange.failure
         if failure is not None:
             self.failed(exchange.operation, failure.code, failure.source.value)
-
-    def _recorder(self, key: tuple[str, str, int, str]) -> Callable[[float], object]:
-        record = self._duration.recorder(self._attributes(*key))
-        if len(self._recorders) < _MAX_RECORDERS:
-            self._recorders[key] = record
-        return record
 
     def _attributes(self, operation: str, method: str, status: int, error: str) -> Attributes:
         attributes: Attributes = {
@@ -174,6 +124,8 @@ class Instruments:
             attributes["http.route"] = self._routes[operation]
         if error:
             attributes[ERROR_TYPE] = error
+        if len(self._attributes_of) < _MAX_REMEMBERED:
+            self._attributes_of[operation, method, status, error] = attributes
         return attributes
 
     def _closed(self, exchange: Exchange, seconds: float) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from typing import Final
 
 from opentelemetry import baggage
-from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 from opentelemetry.context import get_current
 
-from agentserver._telemetry.attributes import Attributes, type_of
+from agentserver._telemetry.attributes import Attributes, exception_attributes, safe_text
 from agentserver._telemetry.logging import correlation, extra_fields
+from agentserver._telemetry.opentelemetry_internals import LoggerProvider, LogRecord, SeverityNumber
 
 # Exporting what the exporters say would feed itself.
 _NOT_EXPORTED: Final = ("opentelemetry", "urllib3", "grpc", "azure.core", "azure.monitor")
@@ -25,6 +24,8 @@ _SEVERITIES: Final = (
     (logging.DEBUG, SeverityNumber.DEBUG, "DEBUG"),
     (logging.NOTSET, SeverityNumber.TRACE, "TRACE"),
 )
+
+_INTEGERS: Final = (-(1 << 63), (1 << 63) - 1)
 
 
 class ExportHandler(logging.Handler):
@@ -47,7 +48,7 @@ class ExportHandler(logging.Handler):
                     context=get_current(),
                     severity_number=number,
                     severity_text=text,
-                    body=record.getMessage(),
+                    body=safe_text(record.getMessage()),
                     attributes=_attributes(record),
                 )
             )
@@ -64,13 +65,18 @@ def _is_exported(record: logging.LogRecord) -> bool:
 
 
 def _attributes(record: logging.LogRecord) -> Attributes:
-    attributes: Attributes = {key: str(value) for key, value in baggage.get_all().items()}
+    attributes: Attributes = {safe_text(key): safe_text(value) for key, value in baggage.get_all().items()}
     attributes.update(correlation())
     for name, value in extra_fields(record).items():
-        attributes[name] = value if isinstance(value, (str, bool, int, float)) else str(value)
+        attributes[safe_text(name)] = _exportable(value)
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
-        attributes["exception.type"] = type_of(error, "")
-        attributes["exception.message"] = str(error)
-        attributes["exception.stacktrace"] = "".join(traceback.format_exception(error))
+        attributes.update(exception_attributes(error))
     return attributes
+
+
+def _exportable(value: object) -> str | bool | int | float:
+    """*value* as OTLP can carry it: whole numbers have 64 bits there, and the unknown becomes its text."""
+    if isinstance(value, (bool, float)) or (isinstance(value, int) and _INTEGERS[0] <= value <= _INTEGERS[1]):
+        return value
+    return safe_text(value)

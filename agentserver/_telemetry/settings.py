@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,6 +23,43 @@ _SAMPLERS: Final = (
     *_RATIO_SAMPLERS,
 )
 
+# The least that each of these may be.
+_NUMBERS: Final = {
+    **dict.fromkeys(
+        (
+            f"{kind}_{size}"
+            for kind in ("OTEL_BSP", "OTEL_BLRP")
+            for size in ("SCHEDULE_DELAY", "MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE", "EXPORT_TIMEOUT")
+        ),
+        1,
+    ),
+    "OTEL_METRIC_EXPORT_INTERVAL": 1,
+    "OTEL_METRIC_EXPORT_TIMEOUT": 1,
+    "OTEL_ATTRIBUTE_COUNT_LIMIT": 0,
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": 0,
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": 0,
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": 0,
+    "OTEL_SPAN_EVENT_COUNT_LIMIT": 0,
+    "OTEL_SPAN_LINK_COUNT_LIMIT": 0,
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT": 0,
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT": 0,
+    "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": 0,
+    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT": 0,
+}
+_MOST: Final = 1 << 31
+_BATCH_SIZE: Final = 512  # the SDK's defaults
+_QUEUE_SIZE: Final = 2048
+_SIGNALS: Final = ("", "_TRACES", "_METRICS", "_LOGS")
+_COMPRESSIONS: Final = ("none", "gzip", "deflate")
+_CHOICES: Final = {
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": ("cumulative", "delta", "lowmemory"),
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
+        "explicit_bucket_histogram",
+        "base2_exponential_bucket_histogram",
+    ),
+    "OTEL_METRICS_EXEMPLAR_FILTER": ("always_on", "always_off", "trace_based"),
+}
+
 
 @dataclass(frozen=True)
 class SignalExport:
@@ -37,21 +74,6 @@ class SignalExport:
     protocol: str
 
 
-@dataclass(frozen=True)
-class BatchLimits:
-    """How spans are sent.
-
-    Args:
-        delay: Seconds that they wait for others.
-        together: How many go together.
-        queue: How many wait at most; others are dropped.
-    """
-
-    delay: float = 5.0
-    together: int = 2048
-    queue: int = 8192
-
-
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
     """What the ``OTEL_*`` variables ask for; a signal that is ``None`` is not exported.
@@ -60,14 +82,12 @@ class ExportSettings:
         traces: Where spans go.
         metrics: Where metrics go.
         logs: Where log records go.
-        batch: How spans are sent, as ``OTEL_BSP_*`` says.
         disabled: Whether ``OTEL_SDK_DISABLED`` turns all of it off; propagation stays.
     """
 
     traces: SignalExport | None = None
     metrics: SignalExport | None = None
     logs: SignalExport | None = None
-    batch: BatchLimits = field(default_factory=BatchLimits)
     disabled: bool = False
 
     def __bool__(self) -> bool:
@@ -87,9 +107,10 @@ class ExportSettings:
             traces=source.signal("traces"),
             metrics=source.signal("metrics"),
             logs=source.signal("logs"),
-            batch=source.batch(),
         )
         source.check_sampler()
+        source.check_numbers()
+        source.check_choices()
         return settings
 
 
@@ -116,27 +137,39 @@ class _Variables:
             endpoint = f"{endpoint.rstrip('/')}/v1/{name}"
         return SignalExport(endpoint, protocol)
 
-    def batch(self) -> BatchLimits:
-        """What ``OTEL_BSP_*`` says; the SDK would only warn of what cannot be."""
-        limits = BatchLimits()
-        delay = self._number("OTEL_BSP_SCHEDULE_DELAY") / 1000 or limits.delay
-        together = self._number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")
-        queue = self._number("OTEL_BSP_MAX_QUEUE_SIZE")
-        if together > queue > 0:
-            raise ConfigurationError(
-                f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE is {together}, but the queue,"
-                f" OTEL_BSP_MAX_QUEUE_SIZE, holds {queue}: make it as large"
-            )
-        queue = queue or max(limits.queue, together)
-        return BatchLimits(delay, together or min(limits.together, queue), queue)
+    def check_numbers(self) -> None:
+        """Refuse sizes, limits and times that the SDK would warn of, or raise for."""
+        for name, least in _NUMBERS.items():
+            self._check_number(name, least)
+        for signal in _SIGNALS:
+            self._check_number(f"OTEL_EXPORTER_OTLP{signal}_TIMEOUT", 0, whole=False)
+        for kind in ("OTEL_BSP", "OTEL_BLRP"):
+            batch = int(self.text(f"{kind}_MAX_EXPORT_BATCH_SIZE") or _BATCH_SIZE)
+            queue = int(self.text(f"{kind}_MAX_QUEUE_SIZE") or _QUEUE_SIZE)
+            if batch > queue:
+                raise ConfigurationError(
+                    f"{kind}_MAX_QUEUE_SIZE is {queue}, but a batch, {kind}_MAX_EXPORT_BATCH_SIZE,"
+                    f" has {batch}: make the queue as large, or the batch smaller"
+                )
 
-    def _number(self, name: str) -> int:
+    def _check_number(self, name: str, least: int, *, whole: bool = True) -> None:
         text = self.text(name)
         if not text:
-            return 0
-        if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
-            raise ConfigurationError(f"{name} is {text[:100]!r}, but it must be a whole number above 0")
-        return int(text)
+            return
+        try:
+            number = int(text) if whole else float(text)
+        except ValueError:
+            number = -1
+        if not (text.isascii() and least <= number < _MOST):
+            kind = "a whole number" if whole else "a number"
+            raise ConfigurationError(f"{name} is {text[:100]!r}, but it must be {kind} from {least} up")
+
+    def check_choices(self) -> None:
+        """Refuse words that the exporters would refuse too, without saying where they stand."""
+        for signal in _SIGNALS:
+            self._choice(f"OTEL_EXPORTER_OTLP{signal}_COMPRESSION", _COMPRESSIONS, "none")
+        for name, allowed in _CHOICES.items():
+            self._choice(name, allowed, "")
 
     def check_sampler(self) -> None:
         """Refuse what the SDK would only warn of, and then sample everything."""

@@ -12,7 +12,6 @@ from agentserver._telemetry.observer import Observer
 from agentserver.environment import FoundryEnvironment
 
 if TYPE_CHECKING:
-    from agentserver._telemetry.otel_observer import OwnMakers
     from agentserver._telemetry.providers import Providers
 
 FLUSH_SECONDS: Final = 5.0  # at shutdown; a collector that does not answer must not keep the process
@@ -65,20 +64,17 @@ class Telemetry:
             )
             return
         self._providers = Providers(environment, self._options.configure)
-        self._pipeline.observer = self._make_observer(self._providers.own)
+        self._pipeline.observer = self.observe()
 
     def observe(self) -> Observer:
         """Make an observer of whatever providers there are: ours, the user's, or none yet.
 
         With none, the context and baggage of a request still reach whatever its handler starts.
         """
-        return self._make_observer(None)
-
-    def _make_observer(self, own: OwnMakers | None) -> Observer:
-        from agentserver._telemetry.otel_observer import make_observer
+        from agentserver._telemetry.opentelemetry_observer import make_observer
 
         routes = {route.operation: route.path for route in self._pipeline.routes.routes}
-        return make_observer(self._environment, routes, spans=self._options.framework_spans, own=own)
+        return make_observer(self._environment, routes, spans=self._options.framework_spans)
 
     async def stop(self) -> None:
         """Flush everything, for `FLUSH_SECONDS` at most."""

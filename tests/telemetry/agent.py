@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
+from enum import Enum
 from typing import Any
 
 from aiohttp import web
@@ -86,8 +87,61 @@ class ObservedHandler(InvocationHandler):
         async with client_session() as session, session.get(url, headers=headers) as response:
             return await response.json()
 
+    async def describe(self) -> Any:
+        from opentelemetry import trace
+
+        link = trace.Link(trace.SpanContext(1, 2, is_remote=True), {"why": "batch"})
+        odd: dict[Any, Any] = {
+            "colour": Colour.RED,
+            "level": Level.HIGH,
+            "bytes": b"abc",
+            "none": None,
+            "dict": {"a": 1},
+            "list": [1, 2],
+            "big": 1 << 70,
+            "surrogate": "\ud800",
+            "object": object(),
+            7: "seven",
+        }
+        span = trace.get_current_span()
+        span.set_attributes({"before": 1, **odd, "after": 2})
+        span.add_link(link.context, link.attributes)
+        span.add_event("happened", {**odd, "after": 2})
+        logger.info("described", extra={key: value for key, value in odd.items() if key != 7})
+        with trace.get_tracer("agent").start_as_current_span("child", links=[link]):
+            return "described"
+
+    async def leave(self) -> Any:
+        sys.exit(3)
+
+    async def unprintable(self) -> Any:
+        raise UnprintableError
+
+    async def surrogate(self) -> Any:
+        raise ValueError("half a \ud800 character")
+
+    async def many(self) -> Any:
+        from opentelemetry import trace
+
+        for number in range(10):
+            trace.get_current_span().add_event("event", {"number": number})
+        return "many"
+
     async def modules(self) -> Any:
         return sorted(name for name in sys.modules if name.startswith(("opentelemetry", "grpc", "google")))
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Level(str, Enum):
+    HIGH = "high"
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
 
 
 class TalkingHandler(InvocationWebSocketHandler):
@@ -99,6 +153,8 @@ class TalkingHandler(InvocationWebSocketHandler):
         async for message in websocket:
             if message.data == "raise":
                 raise ValueError("no")
+            if message.data == "leave":
+                sys.exit(3)
             with trace.get_tracer("agent").start_as_current_span("talking"):
                 await websocket.send_str(message.data)
 
@@ -114,6 +170,8 @@ class ActingHandler(InvocationActionHandler):
             yield {"number": 1}
         if payload.get("fail"):
             raise ValueError("no")
+        if payload.get("leave"):
+            sys.exit(3)
 
 
 class Breaking:
@@ -135,7 +193,7 @@ class Breaking:
         raise RuntimeError("broken at flush")
 
 
-def _set_provider() -> None:
+def _set_provider(*processors: Any) -> None:
     """What an agent does that exports by itself: print each span's name, parent and attributes."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
@@ -145,6 +203,8 @@ def _set_provider() -> None:
     provider.add_span_processor(
         SimpleSpanProcessor(ConsoleSpanExporter(formatter=lambda s: f"{s.to_json(None)}\n"))
     )
+    for processor in processors:
+        provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
 
 
@@ -157,6 +217,8 @@ def configure(builder: AgentHostBuilder) -> None:
         builder.configure_tracing(lambda provider: provider.add_span_processor(breaking))
     elif word == "own provider":
         _set_provider()
+    elif word == "own provider with a broken processor":
+        _set_provider(Breaking())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ _TRACES: Any = import_module("opentelemetry.proto.collector.trace.v1.trace_servi
 _METRICS: Any = import_module("opentelemetry.proto.collector.metrics.v1.metrics_service_pb2")
 _LOGS: Any = import_module("opentelemetry.proto.collector.logs.v1.logs_service_pb2")
 DEADLINE = 20.0
+_DELTA = 1  # OTLP's number for this temporality
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Span:
     resource: Mapping[str, Any]
     scope: str
     trace_state: str
+    links: list[tuple[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Point:
     attributes: Mapping[str, Any]
     value: float
     count: int
+    least: float = 0.0
+    most: float = 0.0
+    exemplars: int = 0
+    is_delta: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,7 @@ class Received:
                             about,
                             scope.scope.name,
                             span.trace_state,
+                            [(link.trace_id.hex(), _attributes(link.attributes)) for link in span.links],
                         )
                     )
 
@@ -120,7 +127,7 @@ class Received:
                 for metric in scope.metrics:
                     data: Any = getattr(metric, str(metric.WhichOneof("data")))
                     for point in data.data_points:
-                        self.points.append(_point(metric, point))
+                        self.points.append(_point(metric, point, getattr(data, "aggregation_temporality", 0)))
 
     def _take_logs(self, body: bytes) -> None:
         export = _LOGS.ExportLogsServiceRequest.FromString(body)
@@ -138,10 +145,20 @@ class Received:
                     )
 
 
-def _point(metric: Any, point: Any) -> Point:
+def _point(metric: Any, point: Any, temporality: int) -> Point:
     attributes = _attributes(point.attributes)
-    if hasattr(point, "bucket_counts"):
-        return Point(metric.name, metric.unit, attributes, point.sum, point.count)
+    if hasattr(point, "sum"):
+        return Point(
+            metric.name,
+            metric.unit,
+            attributes,
+            point.sum,
+            point.count,
+            point.min,
+            point.max,
+            len(point.exemplars),
+            temporality == _DELTA,
+        )
     value = point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
     return Point(metric.name, metric.unit, attributes, value, 1)
 
@@ -154,6 +171,8 @@ def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return [_value(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return _attributes(value.kvlist_value.values)
     return getattr(value, kind) if kind else None
 
 

@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 
 from agentserver._http.exchange import Exchange, trace_parent
 from agentserver._telemetry import trace_context as w3c
-from agentserver._telemetry.otel_context import caused, parent_of
+from agentserver._telemetry.opentelemetry_context import parent_of, with_remote_parent
 from tests.telemetry.conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Observed
 
 VERSION = st.sampled_from(["00", "01", "cc", "ff", "0", "000", "0g"])
@@ -63,7 +63,7 @@ def test_the_context_of_a_handler_can_always_be_made(traceparent: str, tracestat
     logging.getLogger().addHandler(catcher)
     try:
         parent = parent_of(exchange, Context())
-        context = caused(Context(), parent)
+        context = with_remote_parent(Context(), parent)
     finally:
         logging.getLogger().removeHandler(catcher)
     active = trace.get_current_span(context).get_span_context()

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from agentserver import FoundryEnvironment
-from agentserver._telemetry.settings import GRPC, HTTP, BatchLimits, ExportSettings, SignalExport
+from agentserver._telemetry.settings import GRPC, HTTP, ExportSettings, SignalExport
 from agentserver.errors import ConfigurationError
 from tests.servers import running
 from tests.telemetry.conftest import AGENT, TRACEPARENT, observing
@@ -83,9 +83,17 @@ def test_single_signals_can_be_turned_off() -> None:
         ("OTEL_TRACES_EXPORTER", "zipkin", "one of otlp, none"),
         ("OTEL_TRACES_SAMPLER", "sometimes", "one of always_on, always_off"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5", "a number from 0 to 1"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "5s", "a whole number above 0"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "a whole number above 0"),
-        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-1", "a whole number above 0"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s", "a whole number from 1 up"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "a whole number from 1 up"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "0.5", "a whole number from 1 up"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1m", "a whole number from 1 up"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many", "a whole number from 0 up"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "a number from 0 up"),
+        ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "nan", "a number from 0 up"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zip", "one of none, gzip, deflate"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "both", "one of cumulative, delta, lowmemory"),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", "some", "one of always_on, always_off, trace_based"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-1", "a whole number from 1 up"),
     ],
 )
 def test_a_bad_variable_is_refused_by_name(name: str, value: str, expected: str) -> None:
@@ -95,28 +103,11 @@ def test_a_bad_variable_is_refused_by_name(name: str, value: str, expected: str)
     assert str(caught.value).startswith(f"{name} is {value!r}, but it must be {expected}")
 
 
-@pytest.mark.parametrize(
-    ("delay", "together", "queue", "limits"),
-    [
-        ("", "", "", BatchLimits()),
-        ("250", "10", "100", BatchLimits(0.25, 10, 100)),
-        ("", "", "100", BatchLimits(5.0, 100, 100)),
-        ("", "10000", "", BatchLimits(5.0, 10000, 10000)),
-    ],
-)
-def test_the_sizes_of_batches_are_read(delay: str, together: str, queue: str, limits: BatchLimits) -> None:
-    variables = {
-        ENDPOINT: "http://collector:4318",
-        "OTEL_BSP_SCHEDULE_DELAY": delay,
-        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": together,
-        "OTEL_BSP_MAX_QUEUE_SIZE": queue,
-    }
-    assert ExportSettings.read(variables).batch == limits
-
-
-def test_a_batch_that_is_larger_than_its_queue_is_refused() -> None:
-    sizes = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "512", "OTEL_BSP_MAX_QUEUE_SIZE": "100"}
-    with pytest.raises(ConfigurationError, match="OTEL_BSP_MAX_EXPORT_BATCH_SIZE is 512, but the queue"):
+@pytest.mark.parametrize(("batch", "queue"), [("512", "100"), ("", "100"), ("4096", "")])
+@pytest.mark.parametrize("kind", ["OTEL_BSP", "OTEL_BLRP"])
+def test_a_batch_that_is_larger_than_its_queue_is_refused(kind: str, batch: str, queue: str) -> None:
+    sizes = {f"{kind}_MAX_EXPORT_BATCH_SIZE": batch, f"{kind}_MAX_QUEUE_SIZE": queue}
+    with pytest.raises(ConfigurationError, match=f"{kind}_MAX_QUEUE_SIZE is {queue or 2048}, but a batch"):
         ExportSettings.read({ENDPOINT: "http://collector:4318", **sizes})
 
 

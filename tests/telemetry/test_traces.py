@@ -290,3 +290,24 @@ async def test_requests_of_one_connection_of_somebody_s_application_are_traces_o
         assert not first.parent_id
         assert not second.parent_id
         assert first.trace_id != second.trace_id
+
+
+async def test_a_websocket_handler_that_would_end_the_process_leaves_its_span() -> None:
+    async with observing(AGENT="websocket") as seen:
+        async with seen.client.ws_connect("/invocations_ws") as websocket:
+            await websocket.send_str("leave")
+            await websocket.receive()
+        span = await seen.received.span("websocket_session")
+        assert (span.status, span.attributes["error.type"]) == (ERROR, "SystemExit")
+
+
+async def test_an_action_that_would_end_the_process_leaves_its_span_and_its_connections() -> None:
+    async with observing(AGENT="actions") as seen:
+        async with seen.client.ws_connect("/invocations_ws") as websocket:
+            await websocket.send_json({"action": "invoke", "invocation_id": "i", "payload": {"leave": 1}})
+            while (message := await websocket.receive()).type is aiohttp.WSMsgType.TEXT:
+                if message.json()["type"] in {"error", "stream_end"}:
+                    break
+        await seen.received.span("websocket_session")
+        (action,) = [s for s in seen.received.spans if s.attributes.get("gen_ai.response.id") == "i"]
+        assert (action.status, action.attributes["error.type"]) == (ERROR, "SystemExit")

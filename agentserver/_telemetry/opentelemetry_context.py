@@ -6,15 +6,14 @@ from collections.abc import Mapping
 
 from opentelemetry import baggage, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from agentserver._http.exchange import Exchange, TraceParent
 from agentserver._telemetry import trace_context as w3c
 from agentserver.wire import TRACESTATE_HEADER
 
-# Where the API keeps these in a context: it has no way to set several entries at once.
+# Where the API keeps baggage in a context: it has no way to set several entries at once.
 (_BAGGAGE_KEY,) = baggage.set_baggage("any", "thing", Context())
-(_SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 
 
 def parent_of(exchange: Exchange, context: Context) -> TraceParent | None:
@@ -57,18 +56,15 @@ def to_ids(span: TraceParent) -> SpanContext:
     )
 
 
-def extended(context: Context, entries: Mapping[str, object], span: Span | None) -> Context:
-    """*context* with *entries* in its baggage, and *span* as the current one if it is given."""
-    values: dict[str, object] = {_BAGGAGE_KEY: entries}
-    if context:
-        values = {**context, _BAGGAGE_KEY: {**baggage.get_all(context), **entries}}
-    if span is not None:
-        values[_SPAN_KEY] = span
-    return Context(values)
-
-
-def caused(context: Context, parent: TraceParent | None) -> Context:
+def with_remote_parent(context: Context, parent: TraceParent | None) -> Context:
     """*context* in which *parent* is current, if it is of another process; one of this process is already."""
     if parent is None or not parent.is_remote:
         return context
     return trace.set_span_in_context(NonRecordingSpan(to_ids(parent)), context)
+
+
+def with_baggage(context: Context, entries: Mapping[str, object]) -> Context:
+    """*context* with *entries* in its baggage, over what it has."""
+    if context:
+        return Context({**context, _BAGGAGE_KEY: {**baggage.get_all(context), **entries}})
+    return Context({_BAGGAGE_KEY: entries})
