@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from agentserver._record import record
 from agentserver._services.signature import signature_of
 from agentserver.errors import HandlerError
 from agentserver.invocations._handler_interface import HandlerInterface
 from agentserver.invocations.handler import InvocationHandler
 
 
-@record(frozen=True, eq=False, repr=False)
-class HandlerDefinition:
+class HandlerDefinition(NamedTuple):
     """A handler class that can serve.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -145,9 +146,12 @@ class Conversation:
     def vanish(self) -> None:
         """Cut the connection without a word, as a client does that loses its network."""
         self._note(">", "vanishes")
-        socket = self.connection._socket
-        if socket is not None:
-            socket._writer.transport.abort()
+        websocket = self.connection._socket
+        connected = None if websocket is None else websocket.get_extra_info("socket")
+        if connected is not None:
+            # A second handle to it: what asyncio and uvloop give may not be shut down by themselves.
+            with socket.fromfd(connected.fileno(), connected.family, connected.type) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
 
     def _note(self, direction: str, message: str | bytes) -> None:
         self.transcript.append(f"{direction} {_shown(message)}")
