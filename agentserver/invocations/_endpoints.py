@@ -67,27 +67,21 @@ class Endpoints:
         context = self._new_invocation(request, exchange)
         if self._direct:
             # The way of most requests, without a detour.
-            handler: Any = self._factory.create()
-            result = await handler.handle(request, context)
-            return result if isinstance(result, web.Response) else await to_response(request, result)
+            handle: Any = self._factory.create().handle
+            result = await handle(request, context)
+            if isinstance(result, web.Response):
+                return result
+            return await to_response(request, result, method=handle)
         if self._limiter is None:
-            return await self._call(
-                request, context, "handle", lambda handler: handler.handle(request, context)
-            )
+            return await self._call(request, context, "handle", (request, context))
         async with self._limiter.slot(context.session_id):
-            return await self._call(
-                request, context, "handle", lambda handler: handler.handle(request, context)
-            )
+            return await self._call(request, context, "handle", (request, context))
 
     def _by_id(self, operation: str) -> Endpoint:
         async def endpoint(request: web.Request, exchange: Exchange) -> web.StreamResponse:
             context = self._known_invocation(request, exchange)
-            return await self._call(
-                request,
-                context,
-                operation,
-                lambda handler: getattr(handler, operation)(context.invocation_id, request, context),
-            )
+            arguments = (context.invocation_id, request, context)
+            return await self._call(request, context, operation, arguments)
 
         return endpoint
 
@@ -103,13 +97,7 @@ class Endpoints:
                 query=request.query,
                 shutting_down=self._shutting_down,
             )
-            return await self._call(
-                request,
-                context,
-                operation,
-                lambda handler: getattr(handler, operation)(request),
-                content_type,
-            )
+            return await self._call(request, context, operation, (request,), content_type)
 
         return endpoint
 
@@ -151,14 +139,16 @@ class Endpoints:
         request: web.Request,
         context: InvocationContext,
         operation: str,
-        invoke: Callable[[Any], Any],
+        arguments: tuple[Any, ...],
         text_type: str | None = None,
     ) -> web.StreamResponse:
         streams = operation in self._streaming
         if not self._factory.needs_scope:
-            return await _respond(request, invoke(self._factory.create()), text_type, streams=streams)
+            method = getattr(self._factory.create(), operation)
+            return await _respond(request, method, arguments, text_type, streams=streams)
         async with self._factory.scope(request_services(request, context)) as handler:
-            response = await _respond(request, invoke(handler), text_type, streams=streams)
+            method = getattr(handler, operation)
+            response = await _respond(request, method, arguments, text_type, streams=streams)
             # Services of the request must live until its last byte has gone out.
             await response.prepare(request)
             await response.write_eof()
@@ -166,8 +156,14 @@ class Endpoints:
 
 
 async def _respond(
-    request: web.Request, result: Any, text_type: str | None, *, streams: bool
+    request: web.Request,
+    method: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    text_type: str | None,
+    *,
+    streams: bool,
 ) -> web.StreamResponse:
+    result = method(*arguments)
     if streams:
         return await stream(request, result, text_type)
-    return await to_response(request, await result, text_type)
+    return await to_response(request, await result, text_type, method=method)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from agentserver._record import record
 from agentserver._services.signature import signature_of
 from agentserver.errors import HandlerError
 from agentserver.invocations._handler_interface import HandlerInterface
 from agentserver.invocations.handler import InvocationHandler
 
 
-@record(frozen=True, eq=False, repr=False)
-class HandlerDefinition:
+class HandlerDefinition(NamedTuple):
     """A handler class that can serve.
 
     Args:
@@ -42,14 +40,39 @@ def define(handler: Any) -> HandlerDefinition:
         raise HandlerError(f"{name} is no handler: derive it from InvocationHandler")
     interface = handler._interface
     missing = sorted(getattr(handler, "__abstractmethods__", ()))
+    own = _public_methods(handler) - interface.operations.keys()
     if missing:
-        signature = ", ".join(("self", *interface.operations.get(missing[0], ())))
-        raise HandlerError(
-            f"{handler.__name__} does not say what to do: write 'async def {missing[0]}({signature})'"
-        )
+        raise HandlerError(_what_is_missing(handler, missing[0], own))
     handler._check()
     streaming = frozenset(name for name in interface.operations if _streams(handler, name))
+    if own:
+        from agentserver.invocations._handler_mistakes import warn_of_misspelt  # most handlers have none
+
+        warn_of_misspelt(
+            handler, sorted(own), [name for name in interface.operations if _is_ours(handler, name)]
+        )
     return HandlerDefinition(handler, streaming)
+
+
+def _public_methods(handler: type) -> set[str]:
+    """The functions that the user's classes define, by name, without those that begin with an underscore."""
+    users = [base for base in handler.__mro__ if issubclass(base, InvocationHandler)]
+    return {
+        name
+        for base in users
+        if "_interface" not in vars(base)
+        for name, value in vars(base).items()
+        if not name.startswith("_") and inspect.isfunction(value)
+    }
+
+
+def _what_is_missing(handler: type[InvocationHandler], missing: str, own: set[str]) -> str:
+    from agentserver.invocations._handler_mistakes import misspelt
+
+    signature = ", ".join(("self", *handler._interface.operations.get(missing, ())))
+    sentence = f"{handler.__name__} does not say what to do: write 'async def {missing}({signature})'"
+    found = next(misspelt(sorted(own), [missing]), None)
+    return sentence if found is None else f"{sentence}, if that is what {found[0]} is meant to be"
 
 
 def _is_ours(handler: type, name: str) -> bool:

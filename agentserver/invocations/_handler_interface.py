@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
-from agentserver._record import record
 from agentserver.wire import (
     ASYNCAPI_JSON_ROUTE,
     ASYNCAPI_YAML_ROUTE,
@@ -14,9 +13,10 @@ from agentserver.wire import (
     WEBSOCKET_ROUTE,
 )
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-@record(frozen=True, eq=False, repr=False)
-class HandlerInterface:
+
+class HandlerInterface(NamedTuple):
     """One protocol's part, or several joined by ``|``.
 
     Args:
@@ -27,9 +27,9 @@ class HandlerInterface:
     """
 
     operations: Mapping[str, tuple[str, ...]]
-    documents: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    documents: Mapping[str, tuple[str, str]] = _NOTHING
     websockets: tuple[str, ...] = ()
-    non_streaming: Mapping[str, str] = field(default_factory=dict[str, str])
+    non_streaming: Mapping[str, str] = _NOTHING
 
     def __or__(self, other: HandlerInterface) -> HandlerInterface:
         return HandlerInterface(

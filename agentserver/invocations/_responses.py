@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, cast
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -17,7 +17,9 @@ _JSON = "application/json"
 _EVENTS = "text/event-stream"
 
 
-async def to_response(request: web.Request, result: Any, text_type: str | None = None) -> web.StreamResponse:
+async def to_response(
+    request: web.Request, result: Any, text_type: str | None = None, *, method: Callable[..., Any]
+) -> web.StreamResponse:
     """Make the response for what a handler returned.
 
     Args:
@@ -25,6 +27,7 @@ async def to_response(request: web.Request, result: Any, text_type: str | None =
         result: A response, text, bytes, an async iterator, or anything JSON.
         text_type: The content type of a document, given as text or bytes; by default text is ``text/plain``
             and bytes are ``application/octet-stream``.
+        method: What gave it, for the sentence of an error.
 
     Raises:
         TypeError: If *result* is none of these.
@@ -37,7 +40,21 @@ async def to_response(request: web.Request, result: Any, text_type: str | None =
         return web.Response(body=bytes(result), headers={"Content-Type": text_type or _BYTES})
     if isinstance(result, AsyncIterator):
         return await stream(request, cast("AsyncIterator[object]", result), text_type)
-    return web.Response(body=encode_json(result), headers={"Content-Type": _JSON})
+    return web.Response(body=_json_of(result, method), headers={"Content-Type": _JSON})
+
+
+def _json_of(result: Any, method: Callable[..., Any]) -> bytes:
+    """*result* of *method* as JSON; a mistake is said with the name of both."""
+    if result is None:
+        from agentserver.invocations._handler_mistakes import warn_of_nothing
+
+        warn_of_nothing(method)
+    try:
+        return encode_json(result)
+    except (TypeError, ValueError, RecursionError) as error:
+        from agentserver.invocations._handler_mistakes import not_json
+
+        raise not_json(method, error) from error
 
 
 def encode_json(value: Any) -> bytes:
@@ -56,12 +73,10 @@ def encode_json(value: Any) -> bytes:
 
 def _json_default(value: Any) -> Any:
     if isinstance(value, ServerSentEvent):
-        raise TypeError("a handler returned a ServerSentEvent: yield it, for an event stream")
+        raise TypeError("a ServerSentEvent is for an event stream: yield it")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    raise TypeError(
-        f"a handler returned {type(value).__name__}: return a web.Response, str, bytes, or something JSON"
-    )
+    raise TypeError(f"there is no JSON for {type(value).__name__}")
 
 
 async def stream(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
-from agentserver._record import record
 from agentserver.wire import (
     CALL_ID_HEADER,
     CHAT_ISOLATION_KEY_HEADER,
@@ -18,7 +18,7 @@ from agentserver.wire import (
 )
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class IsolationContext:
     """The keys by which data of users and chats is kept apart; never logged.
 
@@ -36,7 +36,7 @@ class IsolationContext:
 IsolationContext.EMPTY = IsolationContext()
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PlatformContext:
     """Who calls, as the platform says (container protocol 2.0.0); never logged.
 

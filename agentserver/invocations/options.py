@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Final
 
-from agentserver._record import record
 from agentserver.errors import ConfigurationError
 
 _PROTOCOL_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -17,7 +17,7 @@ _ORIGIN: Final = (
 )
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class InvocationsServerOptions:
     """The options of ``invocations`` and ``invocations_ws``.
 

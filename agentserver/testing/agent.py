@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.tracing import Trace
 
 from agentserver.client import InvocationsClient, Timeouts
 from agentserver.environment import FoundryEnvironment
 from agentserver.invocations._handler_factory import HandlerSource
 from agentserver.invocations.builder import AgentHost, AgentHostBuilder
+from agentserver.testing.aiohttp_internals import SocketConnector
 from agentserver.testing.conditions import DEADLINE_SECONDS
 from agentserver.testing.conversation import Conversation
 
@@ -85,8 +84,8 @@ async def in_process(
     url = "http://agent.test"
     try:
         await host.start(listen=False)
-        client = InvocationsClient(url, timeouts=_TIMEOUTS, connector=_PairConnector(host))
-        async with client, aiohttp.ClientSession(url, connector=_PairConnector(host)) as http:
+        client = InvocationsClient(url, timeouts=_TIMEOUTS, connector=_connector(host))
+        async with client, aiohttp.ClientSession(url, connector=_connector(host)) as http:
             yield AgentUnderTest(host, url, client, http)
     finally:
         await host.stop()
@@ -126,17 +125,12 @@ def _build(
     return builder.build()
 
 
-class _PairConnector(aiohttp.BaseConnector):
-    """Connects every request to *host* by a socket pair: no port, no name to look up."""
+def _connector(host: AgentHost) -> aiohttp.BaseConnector:
+    """Connects every request to *host* by a socket pair."""
 
-    def __init__(self, host: AgentHost) -> None:
-        super().__init__(limit=0)
-        self._host = host
-
-    async def _create_connection(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
+    async def connect() -> socket.socket:
         ours, theirs = socket.socketpair()
-        await self._host.accept(theirs)
-        _, protocol = await self._loop.create_connection(self._factory, sock=ours)
-        return protocol
+        await host.accept(theirs)
+        return ours
+
+    return SocketConnector(connect)

@@ -67,7 +67,7 @@ class CloseEvents:
         self._events.append(event)
 
 
-class _Recorder(logging.Handler):
+class _CloseEventHandler(logging.Handler):
     def __init__(self, events: CloseEvents) -> None:
         super().__init__(logging.INFO)
         self._captured = events
@@ -97,13 +97,13 @@ def capture_close_events() -> Generator[CloseEvents, None, None]:
             assert (await closes.next()).close_code == 4001
     """
     events = CloseEvents()
-    recorder = _Recorder(events)
+    handler = _CloseEventHandler(events)
     level = _logger.level
-    _logger.addHandler(recorder)
+    _logger.addHandler(handler)
     if not _logger.isEnabledFor(logging.INFO):
         _logger.setLevel(logging.INFO)
     try:
         yield events
     finally:
         _logger.setLevel(level)
-        _logger.removeHandler(recorder)
+        _logger.removeHandler(handler)

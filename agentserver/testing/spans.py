@@ -56,18 +56,18 @@ class CapturedSpans:
         self._spans.append(span)
 
 
-class _Recorder(SpanProcessor):
+class _SpanListener(SpanProcessor):
     """Stays with its provider, which cannot let it go, and passes spans on while somebody listens."""
 
     def __init__(self) -> None:
         self.listeners: list[CapturedSpans] = []
 
     def on_end(self, span: ReadableSpan) -> None:
-        for listener in self.listeners:
-            listener.add(span)
+        for spans in self.listeners:
+            spans.add(span)
 
 
-_recorders: WeakKeyDictionary[TracerProvider, _Recorder] = WeakKeyDictionary()
+_listeners: WeakKeyDictionary[TracerProvider, _SpanListener] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -87,13 +87,13 @@ def capture_spans() -> Generator[CapturedSpans, None, None]:
     Raises:
         RuntimeError: If the program has set a provider that is not the SDK's.
     """
-    recorder = _recorder_of(_provider())
+    listener = _listener_of(_provider())
     spans = CapturedSpans()
-    recorder.listeners.append(spans)
+    listener.listeners.append(spans)
     try:
         yield spans
     finally:
-        recorder.listeners.remove(spans)
+        listener.listeners.remove(spans)
 
 
 def _provider() -> TracerProvider:
@@ -109,9 +109,9 @@ def _provider() -> TracerProvider:
     return provider
 
 
-def _recorder_of(provider: TracerProvider) -> _Recorder:
-    recorder = _recorders.get(provider)
-    if recorder is None:
-        recorder = _recorders[provider] = _Recorder()
-        provider.add_span_processor(recorder)
-    return recorder
+def _listener_of(provider: TracerProvider) -> _SpanListener:
+    listener = _listeners.get(provider)
+    if listener is None:
+        listener = _listeners[provider] = _SpanListener()
+        provider.add_span_processor(listener)
+    return listener
