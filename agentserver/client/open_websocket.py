@@ -34,6 +34,7 @@ class OpenWebSocket:
         timeouts: Timeouts,
     ) -> None:
         self._socket = socket
+        self._response = response
         self._transport = None if response.connection is None else response.connection.transport
         self._timeouts = timeouts
         self._cut = False
@@ -47,7 +48,8 @@ class OpenWebSocket:
     @property
     def close_code(self) -> int | None:
         """The code that was exchanged, 1006 when the connection broke, None while it is open."""
-        return CloseCode.ABNORMAL if self._cut else self._socket.close_code
+        code = CloseCode.ABNORMAL if self._cut else self._socket.close_code
+        return CloseCode.NO_STATUS if code == 0 else code  # aiohttp's word for a close without a code
 
     async def send(self, message: str | bytes) -> None:
         """Send a message.
@@ -90,6 +92,7 @@ class OpenWebSocket:
         self._cut = True
         if self._transport is not None:
             self._transport.abort()
+        self._response.close()  # gives its place in the pool back, even when nobody reads on
 
     @contextmanager
     def _cut_after(self, seconds: float) -> Generator[None, None, None]:

@@ -28,7 +28,7 @@ from typing import Any
 import aiohttp
 from typing_extensions import Self
 
-from agentserver.client.errors import AnswerError, ConnectionClosedError, DeadlineError
+from agentserver.client.errors import AnswerError, ClientError, ConnectionClosedError, DeadlineError
 from agentserver.client.http_session import HttpSession
 from agentserver.client.open_websocket import OpenWebSocket
 from agentserver.client.reconnect import Reconnector, is_resumable
@@ -68,7 +68,7 @@ class Connection:
         self._socket: OpenWebSocket | None = None
         self._opening = asyncio.Lock()
         self._resuming: asyncio.Task[Any] | None = None
-        self._pings: dict[bytes, asyncio.Future[float]] = {}
+        self._pings: dict[bytes, asyncio.Future[float | None]] = {}
         self._receiving: asyncio.Task[str | bytes] | None = None
         self._closed_by_us = False
         self._close_done = asyncio.Event()
@@ -169,24 +169,29 @@ class Connection:
             ValueError: If *timeout* is not above 0.
         """
         seconds = limit(timeout, timeout)
+        asker = asyncio.current_task()  # the waiting may be done by a task of its own
         try:
-            return await asyncio.wait_for(self._round_trip(), seconds)
+            return await asyncio.wait_for(self._round_trip(asker), seconds)
+        except ClientError:
+            raise
         except asyncio.TimeoutError:
             raise DeadlineError(f"no Pong came within {timeout:g} s", session_id=self.session_id) from None
 
-    async def _round_trip(self) -> float:
+    async def _round_trip(self, asker: asyncio.Task[Any] | None) -> float:
         payload = os.urandom(8)
-        socket = await self._usable()
+        socket = await self._usable(asker)
         waiter = self._pings[payload] = asyncio.get_running_loop().create_future()
         started = time.perf_counter()
         try:
             await socket.ping(payload)
-            answered: float = await waiter
-            return answered - started
+            answered: float | None = await waiter
         except ConnectionError as error:
             raise self._closed() from error
         finally:
             del self._pings[payload]
+        if answered is None:
+            raise self._closed()
+        return answered - started
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close, and wait for the peer's part, ``timeouts.close`` seconds at most.
@@ -223,7 +228,7 @@ class Connection:
             while True:
                 yield await self.receive()
         except ConnectionClosedError as error:
-            if error.code != CloseCode.NORMAL and not self._closed_by_us:
+            if error.code not in {CloseCode.NORMAL, CloseCode.NO_STATUS} and not self._closed_by_us:
                 raise
 
     def _reading(self) -> asyncio.Task[str | bytes]:
@@ -254,9 +259,9 @@ class Connection:
 
     async def _ended(self, socket: OpenWebSocket, message: aiohttp.WSMessage) -> None:
         if message.type is aiohttp.WSMsgType.CLOSE:
-            self.close_code, self.close_reason = message.data, message.extra or ""
-            # 1005 stands for a close frame without a code, and is never sent (RFC 6455, section 7.4.1).
-            await socket.close(CloseCode.NORMAL if message.data in {0, 1005} else message.data)
+            # A close frame without a code is 1005, which is never sent (RFC 6455, section 7.4.1).
+            self.close_code, self.close_reason = message.data or CloseCode.NO_STATUS, message.extra or ""
+            await socket.close(message.data or CloseCode.NORMAL)
         elif not self._closed_by_us:
             self.close_code = socket.close_code or CloseCode.ABNORMAL
             self.close_reason = ""
@@ -265,17 +270,24 @@ class Connection:
     def _give_up_pings(self) -> None:
         for waiter in self._pings.values():
             if not waiter.done():
-                waiter.set_exception(self._closed())
+                waiter.set_result(None)
 
-    async def _usable(self) -> OpenWebSocket:
-        """Return the open socket, a new one if the last broke and resuming was asked for."""
+    async def _usable(self, asker: asyncio.Task[Any] | None = None) -> OpenWebSocket:
+        """Return the open socket, a new one if the last broke and resuming was asked for.
+
+        *asker* is the task it is for, if it is not the one that asks.
+        """
         if self._closed_by_us:
             await self._close_done.wait()
             raise self._closed()
         while self._socket is None or self._socket.closed:
             reconnector = self._reconnector
             # A callback of the reconnect that finds the new socket broken too must not wait for itself.
-            if reconnector is None or not self._resumable() or self._resuming is asyncio.current_task():
+            if (
+                reconnector is None
+                or not self._resumable()
+                or self._resuming is (asker or asyncio.current_task())
+            ):
                 raise self._closed()
             async with self._opening:
                 if self._socket is not None and self._socket.closed and self._resumable():
@@ -301,6 +313,8 @@ class Connection:
             await self._on_reconnect(self)
 
     async def _open(self, *, once: bool) -> OpenWebSocket:
+        if self._socket is not None:  # broken, perhaps without anybody having read so
+            self._socket.abort()
         socket = self._socket = await self._opener(self.session_id, once)
         self.close_code, self.close_reason = None, ""
         if self._reconnector is not None:

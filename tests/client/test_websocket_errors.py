@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from agentserver.client import (
     Connection,
     ConnectionClosedError,
     InvocationsClient,
+    Retry,
     Timeouts,
 )
 from tests.client.peers import Peer, raw_peer, upgrade
@@ -128,3 +129,54 @@ async def test_a_ping_needs_a_time_out_that_is_one() -> None:
     async with connected(saying()) as connection:
         with pytest.raises(ValueError, match="above 0"):
             await connection.ping(0)
+
+
+async def test_a_close_without_a_code_is_1005_and_no_broken_connection() -> None:
+    connections = 0
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await saying(frame(b"", 0x88))(reader, writer)
+
+    async with raw_peer(close) as url, InvocationsClient(url, timeouts=Timeouts(close=0.2)) as client:
+        async with client.connect(reconnect=Retry(first_delay=0)) as connection:
+            assert [message async for message in connection] == []
+            with pytest.raises(ConnectionClosedError) as caught:
+                await connection.receive(5)
+    assert (connections, caught.value.code, connection.close_code) == (1, 1005, 1005)
+
+
+async def test_our_close_that_is_answered_without_a_code_is_1005() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer)
+        await reader.read(8)
+        writer.write(frame(b"", 0x88))
+
+    async with connected(answer) as connection:
+        pass
+    assert connection.close_code == 1005
+
+
+async def test_a_ping_in_the_callback_of_a_reconnect_that_broke_again_ends_at_once() -> None:
+    """And each broken connection gives its place among the client's connections back."""
+    pings: list[int] = []
+
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer)
+
+    async def on_reconnect(connection: Connection) -> None:
+        await asyncio.sleep(0.1)
+        with suppress(ConnectionClosedError):
+            await connection.send("x")  # so that the connection is seen to be gone
+        with pytest.raises(ConnectionClosedError) as caught:
+            await connection.ping(30)
+        pings.append(caught.value.code)
+        raise caught.value
+
+    async with raw_peer(drop) as url, InvocationsClient(url, max_connections=2) as client:
+        retry = Retry(attempts=4, first_delay=0)
+        async with client.connect(reconnect=retry, on_reconnect=on_reconnect) as connection:
+            with pytest.raises(ConnectionClosedError):
+                await connection.receive(10)
+    assert pings == [1006] * 4
