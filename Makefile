@@ -7,7 +7,8 @@ BIN    := $(VENV)/bin
 SAMPLE ?= 01_getting_started
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-templates style types bench bench-quick check lock hardening parity autobahn clean
+.PHONY: run wheel test test-templates style types bench bench-quick check lock hardening parity autobahn \
+	aiohttp-suite fuzz clean
 
 run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088, or make run SAMPLE=03_streaming
 	$(BIN)/python samples/$(SAMPLE)/main.py
@@ -59,10 +60,13 @@ parity: $(VENV)/.test $(PEER)/.made  ## some minutes: judge the official Python 
 		--record parity/recordings/python-1.2.0.json
 	$(BIN)/python -m agentserver.conformance --command '$(BIN)/python -m agentserver.conformance.reference_agent' \
 		--record build/parity-ours.json
-	$(BIN)/python -m agentserver.conformance.parity_page build/parity-ours.json parity docs/parity.md
+	$(BIN)/python -m parity.page build/parity-ours.json parity docs/parity.md
 
 autobahn: $(VENV)/.test  ## half an hour and more: the echo sample before the Autobahn|Testsuite; needs a Python 2.7
-	$(BIN)/python -m rfc6455 --page
+	$(BIN)/python -m compliance.autobahn --page
+
+aiohttp-suite: $(VENV)/.compliance  ## some minutes: aiohttp's own functional tests on our server and on aiohttp's
+	$(BIN)/python -m compliance.aiohttp $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(PEER) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
@@ -84,6 +88,10 @@ $(VENV)/.test: pyproject.toml requirements.lock | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli]' --group test --group lint \
 		--constraint requirements.lock
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.compliance: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group compliance
+	@touch $@
 
 $(VENV)/.supply: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group hardening

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from agentserver.conformance import load_cases, load_requirements
-from agentserver.conformance.parity import (
+from agentserver.conformance.runner import Run
+from parity.comparison import (
     Difference,
     Known,
     Listed,
@@ -22,8 +23,7 @@ from agentserver.conformance.parity import (
     load_recording,
     problems,
 )
-from agentserver.conformance.parity_page import load_peers, main, own, page
-from agentserver.conformance.runner import Run
+from parity.page import load_peers, main, own, page
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agentserver import InvocationsServer, InvocationsServerOptions
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "samples" / "08_websocket_echo"))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "samples" / "08_websocket_echo"))
 
 from main import EchoHandler
 

@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 from agentserver.conformance.judge import Outcome
-from agentserver.conformance.parity import Known, Recording, load_known, load_recording, problems
 from agentserver.conformance.requirement import load_requirements
+from parity.comparison import Known, Recording, load_known, load_recording, problems
 
 _WORDS = {Outcome.HELD.value: "yes", Outcome.MISSED.value: "**no**", Outcome.LEFT_OUT.value: "–"}
 _SECTIONS = {

@@ -1,0 +1,1 @@
+"""Suites of other projects, run on this one."""

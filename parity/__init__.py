@@ -1,0 +1,1 @@
+"""How the known servers of the protocol differ, from what each of them answered."""
