@@ -36,6 +36,7 @@ class HealthChecks:
 
     def __init__(self) -> None:
         self._checks: list[_Check] = []
+        self._overdue: dict[str, asyncio.Task[bool]] = {}  # those that ignore their cancellation
 
     def add_check(self, name: str, check: HealthCheck, *, timeout: float = 5.0) -> HealthChecks:
         """Add a check.
@@ -66,15 +67,33 @@ class HealthChecks:
         verdicts = await asyncio.gather(*(self._passes(check) for check in self._checks))
         return [check.name for check, passed in zip(self._checks, verdicts, strict=True) if not passed]
 
-    @staticmethod
-    async def _passes(check: _Check) -> bool:
+    async def _passes(self, check: _Check) -> bool:
+        if check.name in self._overdue:
+            logger.warning("health check %s has not ended since it was cancelled", check.name)
+            return False
+        # A task of its own, for whose end nobody has to wait: a check may ignore its cancellation.
+        run = asyncio.create_task(_verdict(check), name=f"health check {check.name}")
         try:
-            return await asyncio.wait_for(check.check(), check.timeout) is not False
-        except asyncio.TimeoutError:
+            await asyncio.wait((run,), timeout=check.timeout)
+        finally:
+            run.cancel()
+        if not run.done():
             logger.warning("health check %s took longer than %g s", check.name, check.timeout)
-        # The boundary of user code: a check that raises is a check that fails.
-        except Exception:
-            logger.warning("health check %s failed", check.name, exc_info=True)
+            self._overdue[check.name] = run
+            run.add_done_callback(lambda _run: self._overdue.pop(check.name, None))
+            return False
+        if run.cancelled():
+            logger.warning("health check %s failed: it cancelled itself", check.name)
+            return False
+        return run.result()
+
+
+async def _verdict(check: _Check) -> bool:
+    try:
+        return await check.check() is not False
+    # The boundary of user code: a check that raises is a check that fails, and sys.exit() in it ends nothing.
+    except (Exception, SystemExit):
+        logger.warning("health check %s failed", check.name, exc_info=True)
         return False
 
 
