@@ -43,10 +43,9 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; it is gone when this returns."""
+        """End the thread, without waiting for it: it may be in the middle of a line of the log."""
         self._stopped.set()
         self._alive.set()
-        self._thread.join()
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._threshold / 2):
