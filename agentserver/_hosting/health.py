@@ -117,11 +117,6 @@ def readiness_route(checks: HealthChecks, host: HostContext) -> Route:
 
 def _not_ready(exchange: Exchange, status: str, message: str, failing: list[str]) -> web.StreamResponse:
     exchange.failure = Failure(503, ErrorCode.UNAVAILABLE.value, message, ErrorSource.UPSTREAM)
-    body = to_json(not_ready_body(status, message, failing))
-    return web.Response(status=503, text=body, content_type="application/json")
-
-
-def not_ready_body(status: str, message: str, failing: list[str]) -> dict[str, object]:
-    """What ``/readiness`` tells along with a 503: a word, the failing checks, and the envelope."""
     error = {"code": ErrorCode.UNAVAILABLE.value, "message": message}
-    return {"status": status, "failed": failing, "error": error}
+    body = to_json({"status": status, "failed": failing, "error": error})
+    return web.Response(status=503, text=body, content_type="application/json")

@@ -22,7 +22,6 @@ from agentserver._hosting.process import (
     run_in_fastest_loop,
 )
 from agentserver._hosting.protocol import HostContext
-from agentserver._hosting.standby import Standby
 from agentserver._hosting.watchdog import Watchdog
 from agentserver._http.lifetime import Drained, Lifetime
 from agentserver._http.pipeline import Pipeline
@@ -137,8 +136,7 @@ class Host:
         except OSError as error:
             raise _cannot_listen(options.host, port, error) from None
         if options.blocked_loop_threshold:
-            standby = Standby(self._listener, server, self._pipeline.server)
-            self._watchdog = Watchdog(options.blocked_loop_threshold, standby)
+            self._watchdog = Watchdog(options.blocked_loop_threshold)
         logger.info(
             "listening on port %d, serving %s; %s",
             self.port,

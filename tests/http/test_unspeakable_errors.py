@@ -79,7 +79,7 @@ async def test_it_is_a_500_and_a_line_of_the_log(
             assert (await connection.answer()).status == 200
         async with connected(client) as connection:
             connection.send(post(path="/invocations?stream"))
-            assert b"0\r\n\r\n" not in await connection.rest()
+            assert (await connection.rest()).endswith(b"5\r\nfirst\r\n")
     assert caplog.text.count("invoke failed") == 2
 
 
