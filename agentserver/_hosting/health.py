@@ -39,6 +39,7 @@ class HealthChecks:
     def __init__(self) -> None:
         self._checks: list[_Check] = []
         self._calls: dict[str, Callable[[], Awaitable[Any]]] = {}
+        self._overdue: dict[str, asyncio.Task[bool]] = {}  # those that ignore their cancellation
 
     def add_check(self, name: str, check: HealthCheck, *, timeout: float = 5.0) -> HealthChecks:
         """Add a check.
@@ -82,14 +83,33 @@ class HealthChecks:
         return [check.name for check, passed in zip(self._checks, verdicts, strict=True) if not passed]
 
     async def _passes(self, check: _Check) -> bool:
+        if check.name in self._overdue:
+            logger.warning("health check %s has not ended since it was cancelled", check.name)
+            return False
         call = self._calls.get(check.name, check.check)
+        # A task of its own, for whose end nobody has to wait: a check may ignore its cancellation.
+        run = asyncio.create_task(_verdict(check.name, call), name=f"health check {check.name}")
         try:
-            return await asyncio.wait_for(call(), check.timeout) is not False
-        except asyncio.TimeoutError:
+            await asyncio.wait((run,), timeout=check.timeout)
+        finally:
+            run.cancel()
+        if not run.done():
             logger.warning("health check %s took longer than %g s", check.name, check.timeout)
-        # The boundary of user code: a check that raises is a check that fails.
-        except Exception:
-            logger.warning("health check %s failed", check.name, exc_info=True)
+            self._overdue[check.name] = run
+            run.add_done_callback(lambda _run: self._overdue.pop(check.name, None))
+            return False
+        if run.cancelled():
+            logger.warning("health check %s failed: it cancelled itself", check.name)
+            return False
+        return run.result()
+
+
+async def _verdict(name: str, call: Callable[[], Awaitable[Any]]) -> bool:
+    try:
+        return await call() is not False
+    # The boundary of user code: a check that raises is a check that fails, and sys.exit() in it ends nothing.
+    except (Exception, SystemExit):
+        logger.warning("health check %s failed", name, exc_info=True)
         return False
 
 
@@ -118,11 +138,6 @@ def readiness_route(checks: HealthChecks, host: HostContext) -> Route:
 
 def _not_ready(exchange: Exchange, status: str, message: str, failing: list[str]) -> web.StreamResponse:
     exchange.failure = Failure(503, ErrorCode.UNAVAILABLE.value, message, ErrorSource.UPSTREAM)
-    body = to_json(not_ready_body(status, message, failing))
-    return web.Response(status=503, text=body, content_type="application/json")
-
-
-def not_ready_body(status: str, message: str, failing: list[str]) -> dict[str, object]:
-    """What ``/readiness`` tells along with a 503: a word, the failing checks, and the envelope."""
     error = {"code": ErrorCode.UNAVAILABLE.value, "message": message}
-    return {"status": status, "failed": failing, "error": error}
+    body = to_json({"status": status, "failed": failing, "error": error})
+    return web.Response(status=503, text=body, content_type="application/json")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agentserver._services.signature import signature_of
-from agentserver.errors import StartupError
+from agentserver.errors import StartupError, text_of
 
 if TYPE_CHECKING:
     from agentserver._services.collection import ServiceProvider
@@ -90,7 +90,7 @@ def eager_singletons(provider: ServiceProvider) -> Hook:
 
 def failed_at_startup(what: str, error: Exception) -> StartupError:
     """The sentence for *error*, raised by *what* of the user's before the server could start."""
-    message = " ".join(str(error).split())
+    message = " ".join(text_of(error).split())
     reason = type(error).__name__ + (f": {message}" if message else "")
     return StartupError(f"{what} failed: {reason} (AGENTSERVER_LOG_LEVEL=DEBUG shows where)")
 

@@ -15,15 +15,15 @@ from typing_extensions import Self
 
 from agentserver._hosting.hooks import Hook, run_at_shutdown, run_at_startup
 from agentserver._hosting.process import (
-    end_without_busy_threads,
+    CLEAN_UP_TIME,
+    StopSignals,
     exit_with,
-    on_stop_signal,
+    leave_behind,
     run_in_fastest_loop,
 )
 from agentserver._hosting.protocol import HostContext
-from agentserver._hosting.standby import Standby
 from agentserver._hosting.watchdog import Watchdog
-from agentserver._http.lifetime import Lifetime
+from agentserver._http.lifetime import Drained, Lifetime
 from agentserver._http.pipeline import Pipeline
 from agentserver._http.server import HostServer
 from agentserver._record import record
@@ -35,8 +35,6 @@ logger = logging.getLogger("agentserver")
 
 ARRIVAL_TIME: Final = 0.02
 """Seconds in which a request that is on its way over an accepted connection can still arrive."""
-CLEAN_UP_TIME: Final = 5.0
-"""Seconds that a start-up hook has for its own cleaning up once it was cancelled."""
 
 
 @record(frozen=True, kw_only=True, eq=False, repr=False)
@@ -95,11 +93,12 @@ class Host:
         Exits with code 0 after a clean end, 1 or 2 with one line on standard error if it cannot start.
         """
         configure_logging(self._context.environment)
-        try:
-            run_in_fastest_loop(self._serve())
-        except StartupError as error:
-            exit_with(error)
-        end_without_busy_threads()
+        with StopSignals() as signals:
+            try:
+                left = run_in_fastest_loop(self._serve(signals))
+            except StartupError as error:
+                exit_with(error)
+            leave_behind(left)
 
     async def start(self, *, listen: bool = True) -> None:
         """Run the start-up hooks and listen.
@@ -145,8 +144,7 @@ class Host:
         except OSError as error:
             raise _cannot_listen(options.host, port, error) from None
         if options.blocked_loop_threshold:
-            standby = Standby(self._listener, server, self._pipeline.server)
-            self._watchdog = Watchdog(options.blocked_loop_threshold, standby)
+            self._watchdog = Watchdog(options.blocked_loop_threshold)
         logger.info(
             "listening on port %d, serving %s; %s",
             self.port,
@@ -168,20 +166,13 @@ class Host:
         if self._server is not None:
             self._server.pre_shutdown()
             self.lifetime.begin_drain()
-            cancelled = await self.lifetime.drain(self._shutdown_timeout)
-            if cancelled:
-                logger.warning("%d requests were cancelled after the shutdown time-out", cancelled)
+            _report(await self.lifetime.drain(self._context.shutdown_timeout))
             await self._server.shutdown(1.0)
         hooks = list(self._on_shutdown)
         if self._app is not None:
             hooks += [self._app.shutdown, self._app.cleanup]
         await run_at_shutdown(hooks)
         await self._telemetry.stop()
-
-    @property
-    def _shutdown_timeout(self) -> float:
-        timeout = self._context.options.shutdown_timeout
-        return self._context.environment.shutdown_timeout if timeout is None else timeout
 
     async def __aenter__(self) -> Self:
         try:
@@ -196,9 +187,9 @@ class Host:
     ) -> None:
         await self.stop()
 
-    async def _serve(self) -> None:
+    async def _serve(self, signals: StopSignals) -> None:
         stopped = asyncio.Event()
-        on_stop_signal(stopped)
+        signals.call(stopped.set)
         try:
             if await _completes_before(stopped, self.start()):
                 await stopped.wait()
@@ -208,6 +199,17 @@ class Host:
         finally:
             await self.stop()
         logger.info("stopped")
+
+
+def _report(drained: Drained) -> None:
+    if drained.cancelled:
+        logger.warning("%d requests were cancelled after the shutdown time-out", drained.cancelled)
+    if drained.cancelled_spawned:
+        count = drained.cancelled_spawned
+        logger.warning("%d spawned tasks were cancelled after the shutdown time-out", count)
+    if drained.left:
+        names = ", ".join(drained.left)
+        logger.warning("%d of them ignored it and still run: %s", len(drained.left), names)
 
 
 async def _completes_before(stopped: asyncio.Event, starting: Coroutine[Any, Any, None]) -> bool:

@@ -40,6 +40,12 @@ class HostContext:
     provider: ServiceProvider | None = None
     limiter: ConcurrencyLimiter | None = None
 
+    @property
+    def shutdown_timeout(self) -> float:
+        """Seconds that requests in flight may take to finish: the option's, else the environment's."""
+        timeout = self.options.shutdown_timeout
+        return self.environment.shutdown_timeout if timeout is None else timeout
+
 
 @record(frozen=True, eq=False, repr=False)
 class ProtocolRegistration:

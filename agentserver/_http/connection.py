@@ -63,7 +63,8 @@ class HostConnection(RequestHandler):
 
     Attributes:
         idle_since: When it began to wait for a request, in the loop's time; ``None`` while it serves one.
-        head_since: When it got a part of a request's headers that it waits for the rest of.
+        head_since: Since when it waits for the rest of a request's headers: from their first byte on, or from
+            the end of the request before, if they came during that.
         receiving: The body that arrives, or the last that did.
         heard: Whether some of it came since this was last set to ``False``.
         quiet_since: Since when nothing of it was seen to come.
@@ -74,6 +75,7 @@ class HostConnection(RequestHandler):
 
     __slots__ = (
         "_context",
+        "_has_half_a_head",
         "_last",
         "_max_body_size",
         "_pipeline",
@@ -111,6 +113,7 @@ class HostConnection(RequestHandler):
         self._context = server.context
         self._max_body_size = pipeline.max_body_size
         self._last = False
+        self._has_half_a_head = False  # what came last is the beginning of a request, and no more
         self.idle_since: float | None = loop.time()
         self.head_since: float | None = None
         self.receiving: StreamReader | None = None
@@ -144,11 +147,14 @@ class HostConnection(RequestHandler):
         """Parse *data*, serve what is complete, and stop a body that grows over the limit unannounced."""
         super().data_received(data)
         if self._messages:
+            self._has_half_a_head = False
             payload = self._messages[-1][1]
             self.receiving = None if payload.is_eof() else payload
             self._begin()
-        elif self.idle_since is not None and self.head_since is None:
-            self.head_since = self._loop.time()
+        elif data and (self.receiving is None or self.receiving.is_eof()):
+            self._has_half_a_head = True
+            if self.idle_since is not None and self.head_since is None:
+                self.head_since = self._loop.time()
         receiving = self.receiving
         if receiving is not None:
             self.heard = True
@@ -329,6 +335,8 @@ class HostConnection(RequestHandler):
             self.force_close()
         elif self._messages:
             self._loop.call_soon(self._begin, context=self._context.copy())
+        elif self._has_half_a_head:
+            self.head_since = self.idle_since
 
 
 class SurplusConnection(HostConnection):

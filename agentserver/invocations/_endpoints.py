@@ -45,7 +45,7 @@ class Endpoints:
         self._documents = definition.interface.documents
         session_id = host.environment.session_id
         self._session_id = session_id if is_valid_id(session_id) else ""
-        self._shutting_down = host.lifetime.shutting_down
+        self._lifetime = host.lifetime
         self._limiter = host.limiter
         self._direct = not (factory.needs_scope or "handle" in definition.streaming or host.limiter)
 
@@ -95,7 +95,7 @@ class Endpoints:
                 session_id=self._session_id or new_uuid(),
                 headers=request.headers,
                 query=request.query,
-                shutting_down=self._shutting_down,
+                lifetime=self._lifetime,
             )
             return await self._call(request, context, operation, (request,), content_type)
 
@@ -131,7 +131,7 @@ class Endpoints:
             session_id=session_id,
             headers=request.headers,
             query=query,
-            shutting_down=self._shutting_down,
+            lifetime=self._lifetime,
         )
 
     async def _call(
