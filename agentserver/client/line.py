@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from agentserver.actions._client_protocol import Answer, ClientEvent, ClientProtocol, Notice, Progress
 from agentserver.actions._codec import encode_action
-from agentserver.actions._protocol import OrderError
+from agentserver.actions._state import OrderError
 from agentserver.actions.frames import (
     CancelInvocation,
     ClientFrame,
