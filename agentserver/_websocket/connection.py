@@ -1,34 +1,50 @@
-"""One WebSocket on its transport: flow control both ways, the closing handshake, keep-alive.
+"""One WebSocket on its transport: messages both ways, flow control, the closing, the pings.
 
-aiohttp's own response sees a Ping or a Close only while the handler reads, answers every Close with 1000 and
-leaves a client that broke the protocol without a reason. So this takes the transport over after the 101.
+How it works. After the 101 the transport's protocol is a `WebSocketConnection`; aiohttp's parser and request
+handling are out of the way. What comes is given to a `FrameReader`, which calls back with whole messages and
+control frames. Messages wait in a list for the handler's `receive`; Pings and Closes are acted upon at once,
+whether the handler reads or not. What the handler sends is written to the transport at once.
+
+Where the connection stands is a state of the table in `closing`, and in no other place: each method tells the
+table what has happened and does what it says. `on_end` is called once, when the client has ended the
+connection, and `lost` is done when the transport is gone; whoever runs the handler waits for these two.
+
+Flow control. A transport that has too much unsent calls `pause_writing`: from then on senders wait in
+`drain`, and of the client's Pings only the latest is answered. A handler that does not read lets messages
+wait up to a limit; then the state is `PAUSED` and nothing is read from the socket, so that the client waits.
+
+Timers. Every state behind `OPEN` lasts at most the close time-out. With a ping interval, a client that sent
+nothing between one Ping and the next is gone, unless it is us who do not read. Timers, and the reading of the
+socket, run in the context that the connection was made in, never in that of a handler that happens to call.
+
+Large payloads are read by `large_messages`, which borrows the transport and gives it back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from aiohttp import WSMessage, WSMsgType
 
 from agentserver._telemetry.observer import Traffic
-from agentserver._websocket.deflate import Deflate, Deflater, Inflater
-from agentserver._websocket.frames import (
-    BINARY,
-    CLOSE,
-    PING,
-    PONG,
-    FrameError,
-    FrameReader,
+from agentserver._websocket.closing import (
+    OPEN_STATES,
+    SENDING_STATES,
+    Effect,
+    Event,
+    Handshakes,
+    ProtocolError,
+    State,
     close_payload,
-    header,
     read_close,
 )
-from agentserver._websocket.large_messages import BULK, Bulk
-from agentserver._websocket.sending import until_read
-from agentserver.wire import CloseCode
+from agentserver._websocket.deflate import Deflate, Deflater, Inflater
+from agentserver._websocket.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, header
+from agentserver._websocket.large_messages import LARGE_PAYLOAD, LargePayloads, Lender
 
 # What may wait for a handler that does not read, besides one message: then the client is stopped.
 _UNREAD_LIMIT: Final = 1 << 16
@@ -39,53 +55,51 @@ _LARGE: Final = 1 << 14
 # Frames over this never pass the hosting platform (contract, section 5).
 _PLATFORM_LIMIT: Final = 1 << 20
 _CLOSED: Final = WSMessage(WSMsgType.CLOSED, None, None)
-
+_OPEN: Final = State.OPEN  # by name: asked for with every message
+_READING_STATES: Final = (_OPEN, State.CLOSING)
 
 logger = logging.getLogger("agentserver")
 
 
-class Link(asyncio.Protocol):
-    """The connection under a handler's WebSocket.
+class WebSocketConnection(Lender):
+    """The connection under a handler's `WebSocket`.
 
     Args:
         transport: The upgraded connection.
         max_size: Bytes a message may have.
         close_timeout: Seconds for the client to answer a close.
         deflate: How messages are compressed, if that was negotiated.
+        ping_interval: Seconds between Pings; 0 is none.
+        traffic: Where data messages are counted; ``None`` while telemetry is off.
+        on_end: Called once when the client has ended the connection; with True if it did not say goodbye.
 
     Attributes:
-        close_code: How the connection ended or is going to; ``None`` while it is open.
-        traffic: Where data messages are counted; ``None`` while telemetry is off.
         error: What the client did wrong.
-        on_end: Called once when the client has ended the connection; with True if it did not say goodbye.
         lost: Done when the transport is gone.
-        heard: Set to True whenever something comes from the client.
+        received_since_ping: Whether something has come from the client since the last Ping.
     """
 
     __slots__ = (
-        "_answer",
-        "_close_sent",
         "_close_timeout",
-        "_deaf",
+        "_context",
         "_deflater",
-        "_ended",
+        "_handshakes",
+        "_has_warned",
         "_loop",
+        "_on_end",
+        "_ping_interval",
+        "_ping_timer",
         "_pong",
         "_queue",
         "_reader",
         "_senders",
-        "_stalled",
         "_timer",
+        "_traffic",
         "_transport",
         "_unread",
         "_waiter",
-        "_warned",
-        "close_code",
         "error",
-        "heard",
         "lost",
-        "on_end",
-        "traffic",
     )
 
     def __init__(
@@ -95,37 +109,48 @@ class Link(asyncio.Protocol):
         max_size: int,
         close_timeout: float,
         deflate: Deflate | None = None,
+        ping_interval: float = 0.0,
+        traffic: Traffic | None = None,
+        on_end: Callable[[bool], object] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         self._transport = transport
         inflater = None if deflate is None else Inflater(takeover=deflate.client_takeover)
         self._reader = FrameReader(self, max_size, inflater)
         self._deflater = None if deflate is None else Deflater(deflate)
         self._close_timeout = close_timeout
+        self._ping_interval = ping_interval
+        self._traffic = traffic
+        self._on_end = on_end
+        self._handshakes = Handshakes()
         self._queue: list[tuple[WSMessage, int]] = []  # short: an empty deque takes 700 bytes more
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
         self._senders: list[asyncio.Future[None]] | None = None
-        self._stalled = self._deaf = self._close_sent = self._ended = self._warned = False
-        self.heard = True
-        self._answer: Callable[[], None] | None = None
         self._pong: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.close_code: int | None = None
-        self.traffic: Traffic | None = None
-        self.error: FrameError | None = None
-        self.on_end: Callable[[bool], object] | None = None
+        self._ping_timer: asyncio.TimerHandle | None = None
+        self._has_warned = False
+        self.received_since_ping = True
+        self.error: ProtocolError | None = None
         self.lost: asyncio.Future[None] = self._loop.create_future()
+
+    def accepted(self) -> None:
+        """The 101 has gone out, and the transport is this connection's."""
+        self._on(Event.ACCEPTED)
+        if self._ping_interval:
+            self._ping_timer = self._later(self._ping_interval, self._tick)
 
     # --- what the transport says
 
     def data_received(self, data: bytes) -> None:
         """Read what came."""
-        self.heard = True
-        if not self._deaf:
+        self.received_since_ping = True
+        if self._handshakes.state in _READING_STATES:
             self._read(data)
-            if self._reader.left > BULK:
-                Bulk(self, self._reader, self._transport)
+            if self._reader.left > LARGE_PAYLOAD and self._handshakes.state in _READING_STATES:
+                LargePayloads(self, self._reader, self._transport)
 
     def pause_writing(self) -> None:
         """The client does not keep up: senders wait from now on."""
@@ -143,24 +168,22 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
-        if not self._deaf:  # No Close came: whatever was sent, none was exchanged (RFC 6455, section 7.1.5).
-            self.close_code = CloseCode.ABNORMAL
-        abrupt = not (self._close_sent or self._deaf)
-        self._close_sent = self._deaf = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._pong = None
+        is_abrupt = self._handshakes.state in OPEN_STATES
+        self._pong = None
+        self._on(Event.LOST)
+        if self._ping_timer is not None:
+            self._ping_timer.cancel()
         if not self.lost.done():
             self.lost.set_result(None)
         self.resume_writing()
-        self._end()
-        self._tell(abrupt=abrupt)
+        self._wake_receiver()
+        self._tell_end(is_abrupt=is_abrupt)
 
     # --- what the reader says
 
     def on_message(self, message: WSMessage, size: int) -> bool:
         """Queue a message for the handler."""
-        if self._close_sent:
+        if self._handshakes.state is not _OPEN:
             return True
         if size > _PLATFORM_LIMIT:
             self._warn(size)
@@ -169,99 +192,127 @@ class Link(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         if self._unread > _UNREAD_LIMIT and len(self._queue) > 1:
-            self._stalled = True
-            self._transport.pause_reading()
-        return not self._stalled
+            self._on(Event.FULL)
+            return False
+        return True
 
     def on_control(self, opcode: int, payload: bytes) -> bool:
         """Answer a control frame."""
         if opcode == CLOSE:
-            self._on_close(payload)
-        elif opcode == PING and not self._close_sent:
+            code, reason = read_close(payload)
+            self._client_ends(Event.CLOSE_RECEIVED, code, reason, payload[:2])
+        elif opcode == PING and self._handshakes.state is _OPEN:
             if self._senders is None:
                 self.write(PONG, payload)
             else:
                 self._pong = payload  # only the latest Ping needs its answer (RFC 6455, section 5.5.3)
-        return not self._deaf
+        return self._handshakes.state in _READING_STATES
+
+    def fail(self, error: ProtocolError) -> None:
+        """The client broke the protocol."""
+        self.error = error
+        payload = close_payload(int(error.code), error.reason)
+        self._client_ends(Event.BROKEN, error.code, error.reason, payload)
 
     def _read(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
-        except FrameError as error:
+        except ProtocolError as error:
             self.fail(error)
 
-    def _on_close(self, payload: bytes) -> None:
-        code, reason = read_close(payload)
+    # --- the table
 
-        def answer() -> None:
-            self._write_close(payload[:2])
-            self._transport.close()
-
-        if self._close_sent:
-            self._deaf = True
-            self._transport.close()
-        else:
-            self._hear_the_last(WSMessage(WSMsgType.CLOSE, code, reason), answer)
-
-    def fail(self, error: FrameError) -> None:
-        """The client broke the protocol."""
-        self.error = error
-
-        def answer() -> None:
-            self._write_close(close_payload(error.code, error.reason.encode()))
-            self._half_close()
-
-        if self._close_sent:
-            self._deaf = True
-            self.close_code = CloseCode.ABNORMAL
-            self._half_close()
-        else:
-            self._hear_the_last(WSMessage(WSMsgType.CLOSE, error.code, error.reason), answer)
-
-    def _hear_the_last(self, last: WSMessage, answer: Callable[[], None]) -> None:
-        """End with *last*; what came before it is the handler's to read and to reply to first."""
-        self._deaf = True
-        self.close_code = last.data
-        self._answer = answer
-        if self._queue:
-            self._timer = self._loop.call_later(self._close_timeout, self._settle)
-        else:
-            self._settle()
-        self._end(last)
-        self._tell(abrupt=False)
-
-    def _settle(self) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None and not self._close_sent:
+    def _on(self, event: Event, code: int | None = None, payload: bytes = b"") -> None:
+        """Do what the table says about *event*."""
+        handshakes = self._handshakes
+        before = handshakes.state
+        effects = handshakes.on(event, code, payload)
+        state = handshakes.state
+        if state is not before and state not in OPEN_STATES:
             if self._timer is not None:
                 self._timer.cancel()
-            answer()
+                self._timer = None
+            if state is not State.GONE:
+                self._timer = self._later(self._close_timeout, self._on, Event.TIMEOUT)
+        for effect in effects:
+            self._do(effect)
 
-    def _half_close(self) -> None:
-        # Closing with data unread would reset the connection, and the client would never see the code.
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+    def _do(self, effect: Effect) -> None:
+        transport = self._transport
+        if effect is Effect.STOP_READING:
+            transport.pause_reading()
+        elif effect is Effect.GO_ON_READING:
+            self._read(b"")
+            if not self.is_paused and not transport.is_closing():
+                # asyncio's own loop reads from then on in the context of whoever asks for it.
+                self._context.copy().run(transport.resume_reading)
+        elif effect is Effect.SEND_CLOSE:
+            self._pong = None
+            transport.write(header(CLOSE, len(self._handshakes.payload)) + self._handshakes.payload)
+        elif effect is Effect.CLOSE_TRANSPORT:
+            transport.close()
+        elif effect is Effect.ABORT:
+            transport.abort()
+        elif transport.can_write_eof():
+            transport.write_eof()
 
-    def _end(self, last: WSMessage | None = None) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        if last is not None:
-            self._queue.append((last, 0))
+    def _client_ends(self, event: Event, code: int, reason: str, payload: bytes) -> None:
+        is_first, is_drained = self._handshakes.state in OPEN_STATES, not self._queue
+        self._on(event, code, payload)
+        if is_first:
+            self._queue.append((WSMessage(WSMsgType.CLOSE, code, reason), 0))
+            if is_drained:
+                self._on(Event.DRAINED)
+            self._wake_receiver()
+            self._tell_end(is_abrupt=False)
+
+    def _wake_receiver(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _tell(self, *, abrupt: bool) -> None:
-        on_end, self.on_end = self.on_end, None
+    def _tell_end(self, *, is_abrupt: bool) -> None:
+        on_end, self._on_end = self._on_end, None
         if on_end is not None:
-            on_end(abrupt)
+            on_end(is_abrupt)
+
+    def _later(self, delay: float, call: Callable[..., object], *arguments: object) -> asyncio.TimerHandle:
+        return self._loop.call_later(delay, call, *arguments, context=self._context)
+
+    def _tick(self) -> None:
+        if not self.received_since_ping and not self.is_paused:
+            self.abort()
+            return
+        self.received_since_ping = self.is_paused
+        if not self.close_sent:
+            self.write(PING, b"")
+        self._ping_timer = self._later(self._ping_interval, self._tick)
 
     # --- what the handler wants
 
     @property
-    def over(self) -> bool:
+    def state(self) -> State:
+        """How far the handshakes have come."""
+        return self._handshakes.state
+
+    @property
+    def close_code(self) -> int | None:
+        """How the connection ended or is going to; ``None`` while it is open."""
+        return self._handshakes.code
+
+    @property
+    def close_sent(self) -> bool:
         """Whether nothing can be sent any more."""
-        return self._close_sent
+        return self._handshakes.state not in SENDING_STATES
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the client is stopped, because the handler does not read."""
+        return self._handshakes.state is State.PAUSED
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the client does not keep up."""
+        return self._senders is not None
 
     async def receive(self, timeout: float | None = None) -> WSMessage:
         """The next message; a ``CLOSE`` and then ``CLOSED`` for ever when there are no more.
@@ -270,12 +321,12 @@ class Link(asyncio.Protocol):
             timeout: Seconds to wait, then `asyncio.TimeoutError`.
         """
         while not self._queue:
-            if self._ended:
+            if self._handshakes.state not in OPEN_STATES:
                 return _CLOSED
             if self._waiter is not None:
                 raise RuntimeError("receive() is running already: one task at a time may read a WebSocket")
             waiter = self._waiter = self._loop.create_future()
-            timer = None if timeout is None else self._loop.call_later(timeout, _expire, waiter)
+            timer = None if timeout is None else self._later(timeout, _expire, waiter)
             try:
                 await waiter
             finally:
@@ -284,12 +335,13 @@ class Link(asyncio.Protocol):
                     timer.cancel()
         message, size = self._queue.pop(0)
         self._unread -= size + _MESSAGE_COST
-        if self._stalled and self._unread <= _UNREAD_LIMIT // 2:
-            self._resume()
-        elif self._deaf and not self._queue:
-            self._settle()
-        if self.traffic is not None and message.type <= BINARY:
-            self.traffic.received(size)
+        if self._handshakes.state is not _OPEN:
+            if not self._queue:
+                self._on(Event.DRAINED)
+            if self._unread <= _UNREAD_LIMIT // 2:
+                self._on(Event.READ)
+        if self._traffic is not None and message.type <= BINARY:
+            self._traffic.received(size)
         return message
 
     async def send(self, opcode: int, payload: bytes, *, compress: bool = True) -> None:
@@ -304,10 +356,10 @@ class Link(asyncio.Protocol):
             ConnectionResetError: If the connection is closed or closes meanwhile.
         """
         self.write(opcode, payload, compress=compress)
-        if self.traffic is not None and opcode <= BINARY:
-            self.traffic.sent(len(payload))
+        if self._traffic is not None and opcode <= BINARY:
+            self._traffic.sent(len(payload))
         if self._senders is not None:
-            await until_read(self)
+            await self.drain()
 
     def write(self, opcode: int, payload: bytes, *, compress: bool = True) -> None:
         """Send a frame without waiting.
@@ -315,8 +367,8 @@ class Link(asyncio.Protocol):
         Raises:
             ConnectionResetError: If the connection is closed.
         """
-        if self._close_sent:
-            raise _closed(self.close_code)
+        if self._handshakes.state not in SENDING_STATES:
+            raise self._closed()
         compressed = False
         if self._deflater is not None and compress and opcode < CLOSE:
             payload, compressed = self._deflater.message(payload), True
@@ -330,6 +382,34 @@ class Link(asyncio.Protocol):
             if len(payload) > _PLATFORM_LIMIT:
                 self._warn(len(payload))
 
+    def write_texts(self, texts: Sequence[bytes]) -> None:
+        """Send text messages without waiting, in one system call where each alone would be one.
+
+        Raises:
+            ConnectionResetError: If the connection is closed.
+        """
+        if self.close_sent or self._deflater is not None or max(map(len, texts)) >= _LARGE:
+            for text in texts:
+                self.write(TEXT, text)
+        else:
+            self._transport.write(b"".join([header(TEXT, len(text)) + text for text in texts]))
+        if self._traffic is not None:
+            for text in texts:
+                self._traffic.sent(len(text))
+
+    async def drain(self) -> None:
+        """Wait while the client does not keep up.
+
+        Raises:
+            ConnectionResetError: If the connection is closed.
+        """
+        while self._senders is not None:
+            sender = self._loop.create_future()
+            self._senders.append(sender)
+            await sender
+            if self.lost.done():
+                raise self._closed()
+
     def close(self, code: int, reason: bytes | str = b"") -> bool:
         """Begin to close, without waiting; False if that has begun already.
 
@@ -337,61 +417,34 @@ class Link(asyncio.Protocol):
             TypeError, ValueError: If *code* or *reason* may not be sent.
         """
         payload = close_payload(code, reason)
-        self._settle()
-        if self._close_sent:
-            return False
-        self.close_code = code
-        self._write_close(payload)
-        self._queue.clear()
-        self._unread = 0
-        self._resume()
-        self._end(WSMessage(WSMsgType.CLOSING, None, None))
-        return True
+        is_first = self._handshakes.state in OPEN_STATES
+        if is_first:
+            self._queue.clear()
+            self._unread = 0
+        self._on(Event.CLOSE, code, payload)
+        if is_first:
+            self._queue.append((WSMessage(WSMsgType.CLOSING, None, None), 0))
+            self._wake_receiver()
+        return is_first
 
-    @property
-    def stalled(self) -> bool:
-        """Whether the client is stopped, because the handler does not read."""
-        return self._stalled
-
-    def ping(self) -> None:
-        """Ask the client for a sign of life."""
-        if not self._close_sent:
-            self.write(PING, b"")
-
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Cut the connection: the client answers no more."""
-        if not self._deaf:
-            self.close_code = CloseCode.ABNORMAL
         self._transport.abort()
 
-    def _write_close(self, payload: bytes) -> None:
-        self.write(CLOSE, payload)
-        self._close_sent = True
-        self._pong = None
-        self._timer = self._loop.call_later(self._close_timeout, self.give_up)
-
     def _warn(self, size: int) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning(
+        if not self._has_warned:
+            self._has_warned = True
+            self._context.copy().run(
+                logger.warning,
                 "a WebSocket message of %d bytes: the hosting platform drops frames over 1 MiB, "
                 "so send large data in smaller messages",
                 size,
             )
 
-    def _resume(self) -> None:
-        if self._stalled:
-            self._stalled = False
-            if not self._deaf:
-                self._read(b"")
-            if not self._stalled and not self._transport.is_closing():
-                self._transport.resume_reading()
+    def _closed(self) -> ConnectionResetError:
+        return ConnectionResetError(f"the WebSocket is closed ({self.close_code}): nothing can be sent")
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_exception(asyncio.TimeoutError("no message came in time"))
-
-
-def _closed(code: int | None) -> ConnectionResetError:
-    return ConnectionResetError(f"the WebSocket is closed ({code}): nothing can be sent")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from agentserver._websocket.frames import FrameError
+from agentserver._websocket.closing import ProtocolError
 from agentserver.wire import CloseCode
 
 _NAME: Final = "permessage-deflate"
@@ -99,7 +99,7 @@ class Inflater:
         """Decompress *data* to at most *limit* bytes, which is at least 1.
 
         Raises:
-            FrameError: If it is no compressed data.
+            ProtocolError: If it is no compressed data.
         """
         inflated = bytearray()
         try:
@@ -110,7 +110,7 @@ class Inflater:
                 data = self._stream.unused_data
                 self._restart()
         except zlib.error:
-            raise FrameError(CloseCode.PROTOCOL_ERROR, "the compressed data is damaged") from None
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "the compressed data is damaged") from None
 
     def end(self, limit: int) -> bytearray:
         """What is left of the message."""
@@ -123,7 +123,7 @@ class Inflater:
     def _restart(self) -> None:
         self._streams += 1
         if self._streams > _MAX_STREAMS:
-            raise FrameError(CloseCode.PROTOCOL_ERROR, "the compressed data has too many streams")
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "the compressed data has too many streams")
         self._stream = zlib.decompressobj(-15)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from aiohttp import WSMessage, WSMsgType
-from aiohttp._websocket.helpers import websocket_mask
 
+from agentserver._websocket.aiohttp_internals import unmask
+from agentserver._websocket.closing import MAX_CONTROL_SIZE, ProtocolError
 from agentserver.wire import CloseCode
 
 CONTINUATION: Final = 0x0
@@ -18,13 +19,9 @@ CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
 
-MAX_CONTROL_SIZE: Final = 125
-MAX_REASON_SIZE: Final = MAX_CONTROL_SIZE - 2
 _FINAL: Final = 0x80
 _COMPRESSED: Final = 0x40
 _MASKED: Final = 0x80
-# Codes that RFC 6455 (7.4.1) and the IANA registry let a peer send, besides 3000 to 4999.
-_SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 _WHOLE: Final = frozenset({_FINAL | TEXT, _FINAL | BINARY})
 # Larger payloads are unmasked in steps: a buffer of this size is used again, a larger one is memory that
 # the system gives and takes each time. A multiple of the mask's 4 bytes.
@@ -34,20 +31,6 @@ _LARGEST_HEADER: Final = 14  # bytes
 _new: Callable[[type[WSMessage], tuple[WSMsgType, bytes | str, str]], WSMessage] = tuple.__new__  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - it is generic
 
 _new_utf8 = codecs.getincrementaldecoder("utf-8")
-
-
-class FrameError(Exception):
-    """The peer broke the protocol.
-
-    Args:
-        code: The close code to answer with.
-        reason: What was wrong, for the close frame.
-    """
-
-    def __init__(self, code: CloseCode, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class Receiver(Protocol):
@@ -116,7 +99,7 @@ class FrameReader:
         """Read *data*; what the receiver does not want yet is kept for the next call.
 
         Raises:
-            FrameError: If the client broke the protocol. Nothing can be read after that.
+            ProtocolError: If the client broke the protocol. Nothing can be read after that.
         """
         if self._rest:
             data = self._rest + data
@@ -170,7 +153,7 @@ class FrameReader:
             Whether it was; if not, nothing was read.
 
         Raises:
-            FrameError: If the client broke the protocol.
+            ProtocolError: If the client broke the protocol.
         """
         begun = size - _LARGEST_HEADER
         if begun <= _STEP or piece[0] not in _WHOLE or piece[1] != _MASKED | 127 or self._kind or self._rest:
@@ -180,7 +163,7 @@ class FrameReader:
             return False
         mask = bytes(piece[10:14])
         self._begin(piece[0], length, mask)
-        websocket_mask(mask[2:] + mask[:2], piece)  # so turned, it fits the payload behind 14 bytes of header
+        unmask(mask[2:] + mask[:2], piece)  # so turned, it fits the payload behind 14 bytes of header
         self._took(memoryview(piece)[_LARGEST_HEADER:size])
         return True
 
@@ -192,11 +175,11 @@ class FrameReader:
             size: How many they are.
 
         Raises:
-            FrameError: If the client broke the protocol.
+            ProtocolError: If the client broke the protocol.
         """
         if size <= _STEP:
             piece = piece[:size]
-        websocket_mask(self._mask, piece)
+        unmask(self._mask, piece)
         self._took(piece if size == len(piece) else memoryview(piece)[:size])
         if not self._left and self._final:
             self._finish()
@@ -309,29 +292,6 @@ def header(opcode: int, length: int, *, compressed: bool = False) -> bytes:
     return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
-def close_payload(code: object, reason: object) -> bytes:
-    """The payload of a close frame.
-
-    Raises:
-        TypeError: If *code* is no int, or *reason* neither str nor bytes.
-        ValueError: If *code* may not be sent, or *reason* is too long or no UTF-8.
-    """
-    if not isinstance(code, int):
-        raise TypeError(f"a close code is an int, not {type(code).__name__}")
-    if code not in _SENDABLE and not 3000 <= code <= 4999:
-        raise ValueError(f"{code} is no close code to send: use 1000 or one from 3000 to 4999")
-    if not isinstance(reason, bytes | str):
-        raise TypeError(f"the reason of a close is str or bytes, not {type(reason).__name__}")
-    try:
-        data = reason.encode() if isinstance(reason, str) else reason
-        data.decode()
-    except UnicodeError:
-        raise ValueError("the reason of a close must be UTF-8") from None
-    if len(data) > MAX_REASON_SIZE:
-        raise ValueError(f"the reason of a close has {len(data)} bytes, but at most 123 fit")
-    return code.to_bytes(2, "big") + data
-
-
 def ping_payload(name: str, data: object) -> bytes:
     """The payload of a Ping or a Pong, which *name* says for the sentence of an error.
 
@@ -347,26 +307,9 @@ def ping_payload(name: str, data: object) -> bytes:
     return payload
 
 
-def read_close(payload: bytes) -> tuple[int, str]:
-    """The code and reason of a client's close frame; ``NO_STATUS`` if it has none.
-
-    Raises:
-        FrameError: If the payload is malformed.
-    """
-    if not payload:
-        return CloseCode.NO_STATUS, ""
-    code = int.from_bytes(payload[:2], "big")
-    if len(payload) == 1 or (code not in _SENDABLE and not 3000 <= code <= 4999):
-        raise _broken("a close frame must have a valid code")
-    try:
-        return code, payload[2:].decode()
-    except UnicodeDecodeError:
-        raise _not_utf8() from None
-
-
 def _unmasked(payload: bytes | memoryview, mask: bytes) -> bytearray:
     data = bytearray(payload)
-    websocket_mask(mask, data)
+    unmask(mask, data)
     return data
 
 
@@ -388,13 +331,13 @@ def _validate(
         raise _not_utf8() from None
 
 
-def _broken(reason: str) -> FrameError:
-    return FrameError(CloseCode.PROTOCOL_ERROR, reason)
+def _broken(reason: str) -> ProtocolError:
+    return ProtocolError(CloseCode.PROTOCOL_ERROR, reason)
 
 
-def _not_utf8() -> FrameError:
-    return FrameError(CloseCode.INVALID_PAYLOAD, "not valid UTF-8")
+def _not_utf8() -> ProtocolError:
+    return ProtocolError(CloseCode.INVALID_PAYLOAD, "not valid UTF-8")
 
 
-def _too_big(limit: int) -> FrameError:
-    return FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message may have at most {limit} bytes")
+def _too_big(limit: int) -> ProtocolError:
+    return ProtocolError(CloseCode.MESSAGE_TOO_BIG, f"a message may have at most {limit} bytes")

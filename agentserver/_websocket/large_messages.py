@@ -1,17 +1,27 @@
-"""Large payloads, read from the socket straight to where they are unmasked: three copies fewer."""
+"""Large payloads, read from the socket straight to where they are unmasked.
+
+asyncio hands a protocol what it has read as new bytes objects. For a payload of a megabyte that means to copy
+it out of the socket's buffer, into a buffer that can be unmasked, and into the message, with memory that the
+system must clear and give each time. While more than `LARGE_PAYLOAD` bytes of one payload are still to come,
+the transport has a buffered protocol instead, which asyncio lets say where the bytes go: into pieces that are
+used again, where the reader unmasks them and from which the message is joined, once. It gives the transport
+back when something comes that is no large payload. That saves a fifth of what a message of 1 MiB costs the
+server (`docs/decisions/websocket.md`); smaller ones never come here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Final, Protocol
+from typing import Final
 
-from agentserver._websocket.frames import FrameError, FrameReader
+from agentserver._websocket.closing import ProtocolError
+from agentserver._websocket.frames import FrameReader
 
 # A payload that has this much still to come is worth the change of protocols.
-BULK: Final = 1 << 18
+LARGE_PAYLOAD: Final = 1 << 18
 # It is read in pieces of this size: a header beside a power of two. A multiple of the mask's 4 bytes.
-_PIECE: Final = BULK + 16
+_PIECE: Final = LARGE_PAYLOAD + 16
 _MOST_SPARE: Final = 8  # pieces
 
 
@@ -43,51 +53,33 @@ class _Pieces(threading.local):
 _pieces: Final = _Pieces()
 
 
-class Lender(Protocol):
-    """The link whose transport is lent."""
+class Lender(asyncio.Protocol):
+    """The protocol whose transport is borrowed."""
 
-    heard: bool
+    __slots__ = ("received_since_ping",)
+
+    received_since_ping: bool
 
     @property
-    def stalled(self) -> bool:
+    def is_paused(self) -> bool:
         """Whether nothing shall be read for now."""
-        ...
+        raise NotImplementedError
 
-    def data_received(self, data: bytes) -> None:
-        """Read what came."""
-        ...
-
-    def eof_received(self) -> bool | None:
-        """The client sends no more."""
-        ...
-
-    def pause_writing(self) -> None:
-        """The client does not keep up."""
-        ...
-
-    def resume_writing(self) -> None:
-        """Senders may go on."""
-        ...
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone."""
-        ...
-
-    def fail(self, error: FrameError) -> None:
+    def fail(self, error: ProtocolError) -> None:
         """The client broke the protocol."""
-        ...
+        raise NotImplementedError
 
 
-class Bulk(asyncio.BufferedProtocol):
-    """Has the transport of *link* while *reader* reads large payloads, one after another.
+class LargePayloads(asyncio.BufferedProtocol):
+    """Has the transport of *lender* while *reader* reads large payloads, one after another.
 
-    Between two of them it holds no memory; what is not the beginning of another is the link's to read.
+    Between two of them it holds no memory; what is not the beginning of another is the lender's to read.
     """
 
-    __slots__ = ("_filled", "_link", "_piece", "_reader", "_transport", "_used")
+    __slots__ = ("_filled", "_lender", "_piece", "_reader", "_transport", "_used")
 
-    def __init__(self, link: Lender, reader: FrameReader, transport: asyncio.Transport) -> None:
-        self._link = link
+    def __init__(self, lender: Lender, reader: FrameReader, transport: asyncio.Transport) -> None:
+        self._lender = lender
         self._reader = reader
         self._transport = transport
         self._piece: bytearray | None = None
@@ -106,7 +98,7 @@ class Bulk(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes came."""
-        self._link.heard = True
+        self._lender.received_since_ping = True
         left = self._reader.left
         if not left:
             self._begin(_pieces.take(), nbytes)
@@ -120,8 +112,8 @@ class Bulk(asyncio.BufferedProtocol):
         self._used.append(piece)
         try:
             self._reader.fill(piece, size)
-        except FrameError as error:
-            self._link.fail(error)
+        except ProtocolError as error:
+            self._lender.fail(error)
             self._give_back()
         if not self._reader.gathers:
             _pieces.give(*self._used)
@@ -132,33 +124,33 @@ class Bulk(asyncio.BufferedProtocol):
             if self._reader.adopt(piece, size):
                 self._used.append(piece)
                 return
-        except FrameError as error:
-            self._link.fail(error)
+        except ProtocolError as error:
+            self._lender.fail(error)
             self._give_back()
             return
         data = bytes(memoryview(piece)[:size])
         _pieces.give(piece)
         self._give_back()
-        self._link.data_received(data)
+        self._lender.data_received(data)
 
     def _give_back(self) -> None:
-        _hand_over(self._transport, self._link, reading=not self._link.stalled)
+        _hand_over(self._transport, self._lender, reading=not self._lender.is_paused)
 
     def eof_received(self) -> None:
         """The client sends no more."""
-        self._link.eof_received()
+        self._lender.eof_received()
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
-        self._link.pause_writing()
+        self._lender.pause_writing()
 
     def resume_writing(self) -> None:
         """Senders may go on."""
-        self._link.resume_writing()
+        self._lender.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
-        self._link.connection_lost(exc)
+        self._lender.connection_lost(exc)
 
 
 def _hand_over(transport: asyncio.Transport, protocol: object, *, reading: bool) -> None:

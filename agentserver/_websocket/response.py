@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Sequence
+from typing import Final, cast
 
 from aiohttp import WSMessage, WSMsgType, web
-from aiohttp.abc import AbstractStreamWriter
 from typing_extensions import Self
 
-from agentserver._websocket.connection import Link
+from agentserver._telemetry.observer import Traffic
+from agentserver._websocket.aiohttp_internals import UpgradeResponse, take_over
+from agentserver._websocket.connection import WebSocketConnection
 from agentserver._websocket.frames import BINARY, PING, PONG, TEXT, ping_payload
 from agentserver._websocket.handshake import Handshake
-from agentserver._websocket.sending import is_slow, until_read, write_texts
-from agentserver.invocations.options import InvocationsServerOptions
 
 _ENDS: Final = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED})
 _READS_AFTER_THE_END: Final = 5
@@ -22,8 +21,8 @@ _READS_AFTER_THE_END: Final = 5
 _SENDABLE: Final = {WSMsgType.TEXT: "", WSMsgType.BINARY: "", WSMsgType.PING: "ping", WSMsgType.PONG: "pong"}
 
 
-class WebSocket(web.WebSocketResponse):
-    """An open connection: aiohttp's interface, with the closing and the flow control of `Link` below.
+class WebSocket(UpgradeResponse):
+    """An open connection: aiohttp's interface, on a `WebSocketConnection`.
 
     Every send waits while the client does not keep up; a client whose messages are not read is stopped.
     Sending on a closed connection raises `ConnectionResetError`, which a handler may let go:
@@ -31,55 +30,66 @@ class WebSocket(web.WebSocketResponse):
 
     Args:
         handshake: The accepted upgrade.
-        options: Limits.
     """
 
-    link: Link
+    connection: WebSocketConnection
 
-    def __init__(self, handshake: Handshake, options: InvocationsServerOptions) -> None:
-        # Not aiohttp's own: what it sets up per connection is not used here.
-        super(web.WebSocketResponse, self).__init__(status=101, headers=handshake.headers)
-        self._ws_protocol = handshake.protocol
+    def __init__(self, handshake: Handshake) -> None:
+        super().__init__(handshake.headers, handshake.protocol)
         self._deflate = handshake.deflate
-        self._options = options
         self._reads_after_end = 0
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        """Send the 101 and take the connection over.
+    async def open(
+        self,
+        request: web.BaseRequest,
+        *,
+        max_size: int,
+        close_timeout: float,
+        ping_interval: float = 0.0,
+        traffic: Traffic | None = None,
+        on_end: Callable[[bool], object] | None = None,
+    ) -> WebSocketConnection:
+        """Send the 101 and take the connection over; what comes next is `WebSocketConnection`'s.
+
+        Args:
+            request: The request for the upgrade.
+            max_size: Bytes a message may have.
+            close_timeout: Seconds for the client to answer a close.
+            ping_interval: Seconds between Pings; 0 is none.
+            traffic: Where data messages are counted.
+            on_end: Called once when the client has ended the connection.
 
         Raises:
-            ConnectionResetError: If the client has gone.
+            ConnectionResetError: If the client has gone before the 101; after that, the connection is lost.
         """
-        if self._payload_writer is not None:
-            return self._payload_writer
         transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client left before it was answered")
-        self.force_close()
-        writer = await super(web.WebSocketResponse, self).prepare(request)
-        assert writer is not None
-        self.link = Link(
+        await self.prepare(request)
+        assert transport is not None
+        connection = self.connection = WebSocketConnection(
             transport,
-            max_size=self._options.websocket_max_message_size,
-            close_timeout=self._options.websocket_close_timeout,
+            max_size=max_size,
+            close_timeout=close_timeout,
             deflate=self._deflate,
+            ping_interval=ping_interval,
+            traffic=traffic,
+            on_end=on_end,
         )
-        return writer
-
-    @property
-    def prepared(self) -> bool:
-        """Whether the 101 was sent."""
-        return self._payload_writer is not None
+        if transport.is_closing():
+            connection.connection_lost(None)
+        else:
+            connection.accepted()
+            take_over(request, transport, connection)
+        return connection
 
     @property
     def closed(self) -> bool:
         """Whether nothing can be sent any more."""
-        return self.link.over
+        return self.connection.close_sent
 
     @property
     def close_code(self) -> int | None:
         """How the connection ended or is going to; ``None`` while it is open."""
-        return self.link.close_code
+        return self.connection.close_code
 
     @property
     def compress(self) -> int | bool:
@@ -88,11 +98,7 @@ class WebSocket(web.WebSocketResponse):
 
     def exception(self) -> BaseException | None:
         """What the client did wrong, if it broke the protocol."""
-        return self.link.error
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """A fact about the transport, as asyncio names them."""
-        return default if self._req is None else self._req.get_extra_info(name, default)
+        return self.connection.error
 
     async def ping(self, message: bytes | str = b"") -> None:
         """Send a Ping of at most 125 bytes; text goes out as UTF-8.
@@ -100,7 +106,7 @@ class WebSocket(web.WebSocketResponse):
         Raises:
             TypeError, ValueError: If *message* cannot be sent in one.
         """
-        await self.link.send(PING, ping_payload("ping", message))
+        await self.connection.send(PING, ping_payload("ping", message))
 
     async def pong(self, message: bytes | str = b"") -> None:
         """Send a Pong of at most 125 bytes that nobody asked for; text goes out as UTF-8.
@@ -108,7 +114,7 @@ class WebSocket(web.WebSocketResponse):
         Raises:
             TypeError, ValueError: If *message* cannot be sent in one.
         """
-        await self.link.send(PONG, ping_payload("pong", message))
+        await self.connection.send(PONG, ping_payload("pong", message))
 
     async def send_frame(self, message: bytes, opcode: WSMsgType, compress: int | None = None) -> None:
         """Send bytes as a whole message of a kind: TEXT, BINARY, PING or PONG.
@@ -120,7 +126,7 @@ class WebSocket(web.WebSocketResponse):
         if name is None:
             raise ValueError("send_frame() sends TEXT, BINARY, PING or PONG: use close() to close")
         payload = ping_payload(name, message) if name else _copied(message, "send_frame")
-        await self.link.send(opcode.value, payload, compress=compress != 0)
+        await self.connection.send(opcode.value, payload, compress=compress != 0)
 
     async def send_str(self, data: str, compress: int | None = None) -> None:
         """Send a text message.
@@ -128,7 +134,7 @@ class WebSocket(web.WebSocketResponse):
         Raises:
             TypeError, ValueError: If *data* is no str, or one that UTF-8 cannot carry.
         """
-        await self.link.send(TEXT, _encoded(data), compress=compress != 0)
+        await self.connection.send(TEXT, _encoded(data), compress=compress != 0)
 
     async def send_bytes(self, data: bytes | bytearray | memoryview, compress: int | None = None) -> None:
         """Send a binary message.
@@ -137,7 +143,7 @@ class WebSocket(web.WebSocketResponse):
             TypeError: If *data* is no bytes, bytearray or memoryview.
         """
         payload = data if type(data) is bytes else _copied(data, "send_bytes")
-        await self.link.send(BINARY, payload, compress=compress != 0)
+        await self.connection.send(BINARY, payload, compress=compress != 0)
 
     def write_texts(self, texts: Sequence[bytes]) -> bool:
         """Send text messages, UTF-8 each, in one go and without waiting; whether the client keeps up.
@@ -145,8 +151,8 @@ class WebSocket(web.WebSocketResponse):
         Raises:
             ConnectionResetError: If the connection is closed.
         """
-        write_texts(self.link, texts)
-        return not is_slow(self.link)
+        self.connection.write_texts(texts)
+        return not self.connection.is_slow
 
     async def drain(self) -> None:
         """Wait while the client does not keep up.
@@ -154,7 +160,7 @@ class WebSocket(web.WebSocketResponse):
         Raises:
             ConnectionResetError: If the connection is closed meanwhile.
         """
-        await until_read(self.link)
+        await self.connection.drain()
 
     async def receive(self, timeout: float | None = None) -> WSMessage:
         """The next message; of type ``CLOSE``, ``CLOSING`` or ``CLOSED`` when there are no more.
@@ -162,7 +168,7 @@ class WebSocket(web.WebSocketResponse):
         Args:
             timeout: Seconds to wait, then `asyncio.TimeoutError`.
         """
-        message = await self.link.receive(timeout)
+        message = await self.connection.receive(timeout)
         if message.type is WSMsgType.CLOSED:
             self._reads_after_end += 1
             if self._reads_after_end > _READS_AFTER_THE_END:
@@ -173,7 +179,7 @@ class WebSocket(web.WebSocketResponse):
         return self
 
     async def __anext__(self) -> WSMessage:
-        message = await self.link.receive()
+        message = await self.connection.receive()
         if message.type in _ENDS:
             raise StopAsyncIteration
         return message
@@ -189,17 +195,10 @@ class WebSocket(web.WebSocketResponse):
         Raises:
             TypeError, ValueError: If code or reason may not be sent.
         """
-        begun = self.link.close(code, message)
+        begun = self.connection.close(code, message)
         if begun and drain:
-            await asyncio.shield(self.link.lost)
+            await asyncio.shield(self.connection.lost)
         return begun
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: the connection is over when aiohttp asks for this."""
-        self._eof_sent = True
-
-    def _cancel(self, exc: BaseException) -> None:
-        return
 
 
 def _copied(data: object, method: str) -> bytes:

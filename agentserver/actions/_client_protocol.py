@@ -1,6 +1,6 @@
 """The client's end: makes the actions, and says what each answer is about. No input, no output.
 
-It is held to the table of ``_protocol``, as the server's end is.
+It is held to the table of ``_state``, as the server's end is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agentserver.actions._codec import decode_message, is_id
-from agentserver.actions._protocol import OrderError, Phase, Respond, new_id, next_phase
+from agentserver.actions._state import OrderError, Phase, Respond, new_id, next_phase
 from agentserver.actions.frames import (
     CancelInvocation,
     ErrorFrame,

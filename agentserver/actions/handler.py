@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from agentserver._websocket.response import WebSocket
-from agentserver.actions._connection import ActionConnection
+from agentserver.actions._server_connection import ActionServerConnection
 from agentserver.actions.context import ActionContext
 from agentserver.errors import HandlerError, NotFoundError
 from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
@@ -114,4 +114,4 @@ class InvocationActionHandler(InvocationWebSocketHandler):
         """Speak the action protocol on one connection until it ends."""
         if not isinstance(websocket, WebSocket):
             raise TypeError("actions are spoken on the WebSocket that the server opened, and on no other")
-        await ActionConnection(self, websocket, context).run()
+        await ActionServerConnection(self, websocket, context).run()

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from agentserver.actions._client_protocol import ClientEvent, ClientProtocol, Notice, Progress, QueryAnswer
 from agentserver.actions._codec import encode_action
-from agentserver.actions._protocol import OrderError
+from agentserver.actions._state import OrderError
 from agentserver.actions.frames import (
     CancelInvocation,
     ClientFrame,

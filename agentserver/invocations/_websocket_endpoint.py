@@ -7,7 +7,6 @@ import logging
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -17,9 +16,9 @@ from agentserver._http.exchange import Exchange
 from agentserver._http.ids import new_uuid
 from agentserver._http.lifetime import Lifetime
 from agentserver._http.router import Route
-from agentserver._websocket.connection import Link
+from agentserver._websocket.aiohttp_internals import release
+from agentserver._websocket.connection import WebSocketConnection
 from agentserver._websocket.handshake import accept
-from agentserver._websocket.keepalive import Keepalive
 from agentserver._websocket.response import WebSocket
 from agentserver.invocations._handler_factory import HandlerFactory, request_services
 from agentserver.invocations._ids import first_valid
@@ -83,56 +82,37 @@ class WebSocketEndpoint:
             query=request.query,
             lifetime=self._lifetime,
         )
-        websocket = WebSocket(handshake, options)
-        connection = Connection(websocket, context, self._factory, self._lifetime, options, exchange=exchange)
+        session = WebSocketSession(
+            WebSocket(handshake), context, self._factory, self._lifetime, options, exchange=exchange
+        )
         if self._limiter is None:
-            await connection.serve(request, self._keepalive)
-        else:
-            async with self._limiter.slot(session_id):
-                await connection.serve(request, self._keepalive)
-        return websocket
+            return await session.serve(request, self._keepalive)
+        async with self._limiter.slot(session_id):
+            return await session.serve(request, self._keepalive)
 
 
-@dataclass(frozen=True)
-class CloseEvent:
-    """How a connection ended.
+class WebSocketSession:
+    """One connection, from the 101 to its close event.
 
     Args:
-        session_id: The session it belonged to.
-        close_code: The code that was really exchanged.
-        duration_ms: Milliseconds from the request to the end.
-        error_code: What failed, if something did.
+        websocket: The accepted upgrade.
+        context: Its ids.
+        factory: Makes the handler.
+        lifetime: The life of the process.
+        options: Limits.
+        exchange: The request, which is told how it ended.
     """
 
-    session_id: str
-    close_code: int
-    duration_ms: float
-    error_code: ErrorCode | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """The fields of the log line, as the contract names them."""
-        fields: dict[str, Any] = {
-            WS_SESSION_ID_FIELD: self.session_id,
-            WS_CLOSE_CODE_FIELD: self.close_code,
-            WS_DURATION_FIELD: round(self.duration_ms, 1),
-        }
-        if self.error_code is not None:
-            fields[WS_ERROR_CODE_FIELD] = self.error_code.value
-        return fields
-
-
-class Connection:
-    """One connection, from the 101 to its close event."""
-
     __slots__ = (
-        "_cancelled",
         "_context",
         "_error",
-        "_event",
         "_exchange",
         "_factory",
         "_grace",
+        "_is_cancelled",
+        "_is_reported",
         "_lifetime",
+        "_loop",
         "_options",
         "_started",
         "_task",
@@ -155,54 +135,55 @@ class Connection:
         self._factory = factory
         self._lifetime = lifetime
         self._options = options
+        self._loop = asyncio.get_running_loop()
         self._started = time.perf_counter()
         self._task: asyncio.Task[object] | None = None
-        self._cancelled = False
+        self._is_cancelled = self._is_reported = False
         self._grace: asyncio.TimerHandle | None = None
         self._error: ErrorCode | None = None
-        self._event: CloseEvent | None = None
 
-    async def serve(self, request: web.Request, ping_interval: float) -> None:
+    async def serve(self, request: web.Request, ping_interval: float) -> WebSocket:
         """Accept, run the handler, close and report."""
+        observer = self._exchange.observer
+        traffic = None if observer is None else observer.traffic
         try:
-            await self._websocket.prepare(request)
+            connection = await self._websocket.open(
+                request,
+                max_size=self._options.websocket_max_message_size,
+                close_timeout=self._options.websocket_close_timeout,
+                ping_interval=ping_interval,
+                traffic=traffic,
+                on_end=self._client_ended,
+            )
         except BaseException as error:
             self._error, self._exchange.error = ErrorCode.ACCEPT_FAILED, error
             self._report(CloseCode.ABNORMAL)
             if isinstance(error, ConnectionError):
-                return
+                return self._websocket
             raise
-        link, loop = self._websocket.link, asyncio.get_running_loop()
-        link.on_end = self._ended
-        observer = self._exchange.observer
-        traffic = link.traffic = None if observer is None else observer.traffic
-        _take_over(request, link)
-        if link.lost.done():
+        if connection.lost.done():
             self._error = ErrorCode.ACCEPT_FAILED
             self._report(CloseCode.ABNORMAL)
-            return
+            return self._websocket
         if traffic is not None:
             traffic.connections += 1
         self._lifetime.add_listener(self._go_away)
-        keepalive = Keepalive(link, ping_interval) if ping_interval else None
         try:
-            await self._run(request)
-            await self._until_lost(link)
+            await self._run(request, connection)
+            await self._until_lost(connection)
         finally:
             self._lifetime.remove_listener(self._go_away)
             if traffic is not None:
                 traffic.connections -= 1
-            if keepalive is not None:
-                keepalive.stop()
-            self._report(link.close_code)
-            # aiohttp cancels the request's task when it learns of the end: not before that is done.
-            if not loop.is_closed():
-                loop.call_soon(request.protocol.connection_lost, None)
+            self._report(connection.close_code)
+            # This cancels the request's task: not before that is done.
+            if not self._loop.is_closed():
+                self._loop.call_soon(release, request)
+        return self._websocket
 
-    async def _run(self, request: web.Request) -> None:
-        link = self._websocket.link
+    async def _run(self, request: web.Request, connection: WebSocketConnection) -> None:
         self._task = asyncio.current_task()
-        code, reason = CloseCode.NORMAL, b""
+        code, reason = CloseCode.NORMAL, ""
         try:
             await self._call_handler(request)
         except asyncio.CancelledError as error:
@@ -212,7 +193,7 @@ class Connection:
             else:
                 code, reason = self._failed(error)
         except ConnectionError as error:
-            if not link.over:
+            if not connection.close_sent:
                 code, reason = self._failed(error)
         except (KeyboardInterrupt, GeneratorExit):
             raise
@@ -223,7 +204,7 @@ class Connection:
             self._task = None
             if self._grace is not None:
                 self._grace.cancel()
-        link.close(code, reason)
+        connection.close(code, reason)
 
     async def _call_handler(self, request: web.Request) -> None:
         if not self._factory.needs_scope:
@@ -233,78 +214,56 @@ class Connection:
         async with self._factory.scope(request_services(request, self._context)) as handler:
             await handler.handle_websocket(self._websocket, self._context)
 
-    def _failed(self, error: BaseException) -> tuple[CloseCode, bytes]:
+    def _failed(self, error: BaseException) -> tuple[CloseCode, str]:
         logger.error("the WebSocket handler failed", exc_info=error)
         self._error, self._exchange.error = ErrorCode.INTERNAL_ERROR, error
-        return CloseCode.INTERNAL_ERROR, INTERNAL_ERROR_MESSAGE.encode()
+        return CloseCode.INTERNAL_ERROR, INTERNAL_ERROR_MESSAGE
 
-    async def _until_lost(self, link: Link) -> None:
+    async def _until_lost(self, connection: WebSocketConnection) -> None:
         try:
-            await asyncio.shield(link.lost)
+            await asyncio.shield(connection.lost)
         except asyncio.CancelledError:
-            link.give_up()
+            connection.abort()
             _uncancel()
 
     # --- the end of the connection, as the handler's task sees it
 
-    def _ended(self, abrupt: bool) -> None:
-        if abrupt:
+    def _client_ended(self, is_abrupt: bool) -> None:
+        if is_abrupt:
             self._cancel()
         elif not self._lifetime.shutting_down.is_set():
-            loop = asyncio.get_running_loop()
-            self._grace = loop.call_later(self._options.websocket_close_timeout, self._cancel)
+            self._grace = self._loop.call_later(self._options.websocket_close_timeout, self._cancel)
 
     def _cancel(self) -> None:
         if self._task is not None:
-            self._cancelled = True
+            self._is_cancelled = True
             self._task.cancel()
 
     def _was_cancelled(self) -> bool:
-        from_outside = self._cancelled or self._lifetime.aborting or _is_being_cancelled()
+        from_outside = self._is_cancelled or self._lifetime.aborting or _is_being_cancelled()
         if from_outside:
             _uncancel()
         return from_outside
 
     def _go_away(self) -> None:
-        self._websocket.link.close(CloseCode.GOING_AWAY)
+        self._websocket.connection.close(CloseCode.GOING_AWAY)
 
     def _report(self, close_code: int | None) -> None:
-        if self._event is not None:
+        """Say how the connection ended, with the fields that the contract names."""
+        if self._is_reported:
             return
-        self._event = CloseEvent(
-            self._context.session_id,
-            CloseCode.ABNORMAL if close_code is None else int(close_code),
-            (time.perf_counter() - self._started) * 1000,
-            self._error,
-        )
-        self._exchange.close_code = self._event.close_code
+        self._is_reported = True
+        code = CloseCode.ABNORMAL if close_code is None else int(close_code)
+        fields: dict[str, Any] = {
+            WS_SESSION_ID_FIELD: self._context.session_id,
+            WS_CLOSE_CODE_FIELD: int(code),
+            WS_DURATION_FIELD: round((time.perf_counter() - self._started) * 1000, 1),
+        }
+        if self._error is not None:
+            fields[WS_ERROR_CODE_FIELD] = self._error.value
+        self._exchange.close_code = int(code)
         self._exchange.error_code = "" if self._error is None else self._error.value
-        logger.info("invocations_ws connection closed", extra=self._event.fields())
-
-
-class _Tail:
-    """What aiohttp takes for the parser of the upgraded connection: it hands over what came too early."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self._link.data_received(data)
-        return False, b""
-
-    def feed_eof(self) -> None:
-        return
-
-
-def _take_over(request: web.Request, link: Link) -> None:
-    """Give *link* what the connection receives from now on, and what it has received behind the request."""
-    protocol, transport = request.protocol, request.transport
-    protocol.keep_alive(False)
-    if transport is None or transport.is_closing():
-        link.connection_lost(None)
-        return
-    transport.set_protocol(link)
-    protocol.set_parser(_Tail(link))  # type: ignore[arg-type]  # it has what is used of a parser
+        logger.info("invocations_ws connection closed", extra=fields)
 
 
 def _is_being_cancelled() -> bool:

@@ -21,15 +21,8 @@ from hypothesis.stateful import (
 
 from agentserver.actions._client_protocol import ClientProtocol, Notice, Progress, QueryAnswer
 from agentserver.actions._codec import decode_message, encode_action, encode_message
-from agentserver.actions._protocol import (
-    Invocation,
-    OrderError,
-    Phase,
-    Query,
-    Respond,
-    ServerProtocol,
-    Start,
-)
+from agentserver.actions._server_protocol import Invocation, Query, ServerProtocol, Start
+from agentserver.actions._state import OrderError, Phase, Respond
 from agentserver.actions.frames import (
     CancelInvocation,
     ErrorFrame,

@@ -126,7 +126,7 @@ async def test_connects_and_aborts_leave_no_task_no_socket_and_no_memory_behind(
     print(f"\n{rounds} connects and aborts: {first} -> {last}")
     assert last["tasks"] <= first["tasks"]
     assert last["sockets"] <= first["sockets"]
-    assert last["links"] <= first["links"]  # earlier tests of the run may have left some
+    assert last["connections"] <= first["connections"]  # earlier tests of the run may have left some
     assert last["objects"] - first["objects"] < rounds // 2
 
 
@@ -142,7 +142,10 @@ def counts() -> dict[str, int]:
     return {
         "tasks": len(asyncio.all_tasks()),
         "sockets": sum(os.readlink(f"/proc/self/fd/{fd}").startswith("socket") for fd in _open_files()),
-        "links": sum(type(thing).__name__ in {"Link", "WebSocket", "HostConnection"} for thing in objects),
+        "connections": sum(
+            type(thing).__name__ in {"WebSocketConnection", "WebSocket", "HostConnection"}
+            for thing in objects
+        ),
         "objects": len(objects),
     }
 

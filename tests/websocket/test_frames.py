@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from agentserver._websocket.closing import ProtocolError, close_payload, read_close
 from agentserver._websocket.deflate import Deflate, Deflater, Inflater, negotiate
-from agentserver._websocket.frames import FrameError, FrameReader, close_payload, header, read_close
+from agentserver._websocket.frames import FrameReader, header
 from agentserver._websocket.handshake import accept
 from agentserver.errors import InvocationError
 
@@ -91,13 +92,13 @@ def test_what_is_said_is_read_whole_and_in_order_in_whatever_pieces_it_comes(
 @given(st.binary(max_size=200), st.lists(st.integers(1, 50), max_size=10))
 def test_no_bytes_bring_the_reader_down(raw: bytes, sizes: list[int]) -> None:
     reader = FrameReader(Sink(), 1 << 16, Inflater(takeover=True))
-    found: FrameError | None = None
+    found: ProtocolError | None = None
     try:
         for size in sizes:
             reader.feed(raw[:size])
             raw = raw[size:]
         reader.feed(raw)
-    except FrameError as error:
+    except ProtocolError as error:
         found = error
     if found is not None:
         assert found.code in {1002, 1007, 1009}
@@ -151,14 +152,14 @@ def test_an_offer_is_met_exactly_or_declined(offers: list[str], answer: str | No
 def test_a_small_message_that_inflates_over_the_limit_is_too_big_and_never_held() -> None:
     bomb = Deflater(Deflate()).message(bytes(100 << 20))
     reader = FrameReader(Sink(), 1 << 16, Inflater(takeover=True))
-    with pytest.raises(FrameError) as refused:
+    with pytest.raises(ProtocolError) as refused:
         reader.feed(frame(0xC2, bomb))
     assert refused.value.code == 1009
 
 
 def test_damaged_compressed_data_is_a_protocol_error() -> None:
     reader = FrameReader(Sink(), 1 << 16, Inflater(takeover=True))
-    with pytest.raises(FrameError) as refused:
+    with pytest.raises(ProtocolError) as refused:
         reader.feed(frame(0xC1, b"\xff\xff\xff\xff"))
     assert refused.value.code == 1002
 
@@ -172,7 +173,7 @@ def test_a_message_may_end_its_deflate_stream_but_not_hold_hundreds() -> None:
     reader = FrameReader(sink, 1 << 16, Inflater(takeover=True))
     reader.feed(frame(0xC1, whole(b"one") + b"\x00") + frame(0xC1, whole(b"two") + b"\x00"))
     assert sink.seen == ["one", "two"]
-    with pytest.raises(FrameError):
+    with pytest.raises(ProtocolError):
         reader.feed(frame(0xC1, whole(b"x") * 300))
 
 
@@ -185,7 +186,7 @@ def test_a_close_frame_says_what_it_was_given(code: int) -> None:
 def test_a_code_that_nobody_may_send_is_refused_both_ways(code: int) -> None:
     with pytest.raises(ValueError, match=str(code)):
         close_payload(code, b"")
-    with pytest.raises(FrameError):
+    with pytest.raises(ProtocolError):
         read_close(struct.pack("!H", code))
 
 

@@ -9,13 +9,14 @@ from hashlib import shake_128
 
 import pytest
 from aiohttp import WSMessage
-from aiohttp._websocket.helpers import websocket_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentserver._websocket.aiohttp_internals import unmask
+from agentserver._websocket.closing import ProtocolError
 from agentserver._websocket.deflate import Inflater
-from agentserver._websocket.frames import FrameError, FrameReader
-from agentserver._websocket.large_messages import BULK, Bulk, _pieces
+from agentserver._websocket.frames import FrameReader
+from agentserver._websocket.large_messages import LARGE_PAYLOAD, LargePayloads, Lender, _pieces
 from tests.websocket.wire import MIB, close, hosting, on_both_loops
 
 LIMIT = 4 * MIB
@@ -30,7 +31,7 @@ def frame(first: int, payload: bytes, mask: bytes = b"\x01\x22\x43\x84") -> byte
         else b"\xff" + struct.pack("!Q", size)
     )  # fmt: skip
     body = bytearray(payload)
-    websocket_mask(mask, body)
+    unmask(mask, body)
     return bytes((first,)) + length + mask + body
 
 
@@ -49,7 +50,7 @@ class Wire(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
-        self.lent += isinstance(protocol, Bulk)
+        self.lent += isinstance(protocol, LargePayloads)
 
     def pause_reading(self) -> None: ...
 
@@ -65,7 +66,7 @@ class Wire(asyncio.Transport):
             size = sizes[number % len(sizes)]
             number += 1
             protocol = self.protocol
-            if isinstance(protocol, Bulk):
+            if isinstance(protocol, LargePayloads):
                 buffer = protocol.get_buffer(-1)
                 size = min(size, len(view), len(buffer))
                 buffer[:size] = view[:size]
@@ -77,29 +78,30 @@ class Wire(asyncio.Transport):
             view = view[size:]
 
 
-class Reading(asyncio.Protocol):
-    """What a link does with a reader and a transport, and no more."""
+class Reading(Lender):
+    """What a connection does with a reader and a transport, and no more."""
 
-    heard = False
-    stalled = False
+    @property
+    def is_paused(self) -> bool:
+        return False
 
     def __init__(self, wire: Wire, inflate: Inflater | None = None) -> None:
         self.seen: list[object] = []
         self.wire = wire
         self.reader = FrameReader(self, LIMIT, inflate)
-        self.failure: FrameError | None = None
+        self.failure: ProtocolError | None = None
         wire.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
         if self.failure is None:
             try:
                 self.reader.feed(data)
-            except FrameError as error:
+            except ProtocolError as error:
                 self.fail(error)
-            if self.reader.left > BULK:
-                Bulk(self, self.reader, self.wire)
+            if self.reader.left > LARGE_PAYLOAD:
+                LargePayloads(self, self.reader, self.wire)
 
-    def fail(self, error: FrameError) -> None:
+    def fail(self, error: ProtocolError) -> None:
         self.failure = error
 
     def on_message(self, message: WSMessage, size: int) -> bool:
@@ -144,9 +146,9 @@ def streams(draw: st.DrawFn) -> tuple[list[object], bytes]:
 @settings(deadline=None, max_examples=60)
 @given(
     streams(),
-    st.lists(st.sampled_from([1, 13, 1000, 65_550, 100_000, BULK, 1 << 20]), min_size=1, max_size=6).filter(
-        lambda sizes: max(sizes) > 60_000
-    ),
+    st.lists(
+        st.sampled_from([1, 13, 1000, 65_550, 100_000, LARGE_PAYLOAD, 1 << 20]), min_size=1, max_size=6
+    ).filter(lambda sizes: max(sizes) > 60_000),
 )
 def test_messages_of_all_sizes_are_read_whole_and_in_order_in_whatever_pieces_they_come(
     stream: tuple[list[object], bytes], sizes: list[int]
@@ -196,9 +198,9 @@ def test_a_compressed_message_may_follow_a_large_one() -> None:
 def test_what_breaks_the_protocol_behind_a_large_message_is_refused(wrong: bytes, code: int) -> None:
     wire = Wire()
     reading = Reading(wire)
-    wire.bring(frame(0x82, bytes(MIB)), [BULK])
-    assert isinstance(wire.protocol, Bulk)
-    wire.bring(wrong, [BULK])
+    wire.bring(frame(0x82, bytes(MIB)), [LARGE_PAYLOAD])
+    assert isinstance(wire.protocol, LargePayloads)
+    wire.bring(wrong, [LARGE_PAYLOAD])
     assert reading.seen == [bytes(MIB)]
     assert reading.failure is not None
     assert reading.failure.code == code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -41,6 +42,8 @@ class FrameWriter:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._loop = asyncio.get_running_loop()
+        # A round is begun by whichever action comes first, and is of none of them.
+        self._context = contextvars.copy_context()
         self._frames: list[bytes] = []
         self._room = _ROUND
         self._line: deque[asyncio.Future[None]] = deque()
@@ -62,7 +65,7 @@ class FrameWriter:
         self._room -= len(frame)
         self._frames.append(frame)
         if self._round is None:
-            self._round = self._loop.call_soon(self._end_round)
+            self._round = self._loop.call_soon(self._end_round, context=self._context)
 
     def close(self) -> None:
         """Send nothing more; whoever waits is told."""
@@ -85,9 +88,9 @@ class FrameWriter:
             self._begin_round()
         else:
             self._room = 0
-            self._round = self._loop.create_task(self._until_read())
+            self._round = self._loop.create_task(self._drain())
 
-    async def _until_read(self) -> None:
+    async def _drain(self) -> None:
         try:
             await self._sink.drain()
         except ConnectionError:
@@ -102,5 +105,5 @@ class FrameWriter:
             turn = self._line.popleft()
             if not turn.done():
                 turn.set_result(None)
-                self._round = self._loop.call_soon(self._end_round)
+                self._round = self._loop.call_soon(self._end_round, context=self._context)
                 return

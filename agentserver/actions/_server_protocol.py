@@ -1,26 +1,24 @@
-"""Which frame may follow which (contract, section 6), and the server's end. No input, no output.
+"""The server's end of the action protocol: what a client's message means, and what may be answered. No I/O.
 
-One table says how an invocation goes on; the server's end is held to it before a frame goes out, the
-client's end (``_client_protocol``) when one comes in:
+How it works. `ServerProtocol.receive` takes the text of one message and returns what it means: a `Start`
+(run ``invoke``), a `Query` (answer a get or a cancel), a `Respond` (send this frame, nothing else), or
+nothing. It never raises: what cannot be read is a `Respond` with the error. Whoever runs a `Start` or a
+`Query` writes its frames with the methods of the `Invocation` or the `Query`, which return UTF-8, and gives
+it back with `release`, so that its id and its place under the limit are free again.
 
-.. code-block:: text
-
-    waiting ──result─────────────────────────▶ ended
-       │ ├───stream_end, error────────────────▶ ended
-       │ └───chunk──▶ streaming ──end, error──▶ ended
-       └──cancel──▶ cancelling ◀──cancel── streaming        (the server's end only)
-                        └──whatever ends it goes out as the error "cancelled"──▶ ended
+An `Invocation` is held to the table of ``_state``: a frame that may not come now is an `OrderError` before
+it goes out. Once it is cancelled, whatever ends it goes out as the error ``cancelled``. Nothing but their
+order tells the answers to two queries about one id apart, so they must go out in the order of the queries.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from agentserver.actions._codec import chunk_encoder, decode_action, encode_message
+from agentserver.actions._state import Phase, Respond, new_id, next_phase
 from agentserver.actions.frames import (
     CancelInvocation,
     ErrorFrame,
@@ -36,69 +34,9 @@ from agentserver.actions.frames import (
 )
 from agentserver.wire import ErrorCode
 
-__all__ = [
-    "Invocation",
-    "OrderError",
-    "Phase",
-    "Query",
-    "Respond",
-    "ServerEvent",
-    "ServerProtocol",
-    "Start",
-    "new_id",
-    "next_phase",
-]
-
+__all__ = ["Invocation", "Query", "ServerEvent", "ServerProtocol", "Start"]
 
 _CANCELLED = ErrorCode.CANCELLED.value
-
-
-class Phase(Enum):
-    """How far an invocation has come."""
-
-    WAITING = "waiting"
-    STREAMING = "streaming"
-    CANCELLING = "cancelling"
-    ENDED = "ended"
-
-
-class OrderError(Exception):
-    """A frame that may not come now: this end's mistake on sending, the other end's on receiving."""
-
-
-_NEXT: Mapping[tuple[Phase, type[InvocationFrame]], Phase] = {
-    (Phase.WAITING, Result): Phase.ENDED,
-    (Phase.WAITING, StreamChunk): Phase.STREAMING,
-    (Phase.WAITING, StreamEnd): Phase.ENDED,
-    (Phase.WAITING, ErrorFrame): Phase.ENDED,
-    (Phase.STREAMING, StreamChunk): Phase.STREAMING,
-    (Phase.STREAMING, StreamEnd): Phase.ENDED,
-    (Phase.STREAMING, ErrorFrame): Phase.ENDED,
-    (Phase.CANCELLING, Result): Phase.ENDED,
-    (Phase.CANCELLING, StreamChunk): Phase.CANCELLING,
-    (Phase.CANCELLING, StreamEnd): Phase.ENDED,
-    (Phase.CANCELLING, ErrorFrame): Phase.ENDED,
-}
-
-
-def next_phase(phase: Phase, kind: type[InvocationFrame]) -> Phase:
-    """The phase after a frame of *kind*.
-
-    Raises:
-        OrderError: If it may not come in *phase*.
-    """
-    following = _NEXT.get((phase, kind))
-    if following is None:
-        raise OrderError(f"{kind.__name__} may not follow when the invocation is {phase.value}")
-    return following
-
-
-def new_id() -> str:
-    """A new id for an invocation or a session."""
-    return str(uuid.uuid4())
-
-
-# --- The server's end
 
 
 class Invocation:
@@ -185,13 +123,6 @@ class Query:
     def error(self, code: str, message: str) -> bytes:
         """Write the answer that says why there is none."""
         return encode_message(ErrorFrame(code, message, self.frame.invocation_id))
-
-
-@dataclass(frozen=True)
-class Respond:
-    """This end must send *frame*; nothing else is to be done."""
-
-    frame: ErrorFrame | Pong
 
 
 ServerEvent = Start | Query | Respond

@@ -1,41 +1,61 @@
-"""One connection of the action protocol: reads actions, runs them side by side, writes frames."""
+"""One connection of the action protocol: reads actions, runs them side by side, writes frames.
+
+How it works. `run` reads the connection's messages and asks `ServerProtocol` what each means. Every `invoke`
+and every get or cancel gets a task of its own, made here, in the context of the connection: what one action
+sets in its context no other sees. A task's frames go through one `FrameWriter`, which bounds what a
+connection sends in a round of the event loop; a slow reader makes the tasks wait there. Of two queries about
+one id the second waits for the first before it answers.
+
+A ``cancel_invocation`` cancels the task; whatever the handler does then, the last frame is the error
+``cancelled``. When the connection ends, `run` cancels all tasks and returns once every one of them has ended,
+also if it is cancelled itself meanwhile. Whatever a handler raises becomes a frame, and is logged unless the
+handler meant it; only `KeyboardInterrupt` goes on to the process.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from contextvars import Token
 from functools import partial
+from time import perf_counter
+from types import TracebackType
 from typing import Any, Final, Protocol, TypeGuard
 
 from aiohttp import WSMessage, WSMsgType
+from typing_extensions import Self
 
+from agentserver._http.exchange import Exchange, current_exchange
+from agentserver._telemetry.observer import ActionScope
 from agentserver._websocket.response import WebSocket
 from agentserver.actions._codec import encode_message
-from agentserver.actions._observation import Observation
-from agentserver.actions._protocol import (
+from agentserver.actions._frame_writer import ConnectionEndedError, FrameWriter
+from agentserver.actions._server_protocol import (
     Invocation,
-    Phase,
     Query,
-    Respond,
     ServerEvent,
     ServerProtocol,
     Start,
 )
-from agentserver.actions._writer import ConnectionEndedError, FrameWriter
+from agentserver.actions._state import Phase, Respond
 from agentserver.actions.context import ActionContext
 from agentserver.actions.frames import CancelInvocation, GetInvocation, Ping
-from agentserver.errors import Failure
+from agentserver.errors import Failure, classify
 from agentserver.invocations.context import InvocationContext
+from agentserver.wire import ErrorCode
 
-__all__ = ["ActionConnection", "Actions"]
+__all__ = ["ActionServerConnection", "Actions", "ObservedAction"]
 
 _QUERIES: Final[Mapping[type[GetInvocation | CancelInvocation], str]] = {
     GetInvocation: "get_invocation",
     CancelInvocation: "cancel_invocation",
 }
 _PING: Final = encode_message(Ping())
+
+logger = logging.getLogger("agentserver.actions")
 
 
 class Actions(Protocol):
@@ -59,7 +79,7 @@ class Actions(Protocol):
         ...
 
 
-class ActionConnection:
+class ActionServerConnection:
     """Speaks the action protocol on one open WebSocket.
 
     Args:
@@ -119,7 +139,7 @@ class ActionConnection:
         invocation = start.invocation
         context = self._context_of(invocation.invocation_id, invocation.session_id)
         try:
-            with suppress(ConnectionEndedError), Observation("invoke", context) as observation:
+            with suppress(ConnectionEndedError), ObservedAction("invoke", context) as observation:
                 last = await self._invoke(invocation, start.payload, context, observation)
                 await self._writer.put(last)
         finally:
@@ -131,7 +151,7 @@ class ActionConnection:
         invocation: Invocation,
         payload: Mapping[str, Any],
         context: ActionContext,
-        observation: Observation,
+        observation: ObservedAction,
     ) -> bytes:
         try:
             result: Any = self._handler.invoke(payload, context)
@@ -149,12 +169,12 @@ class ActionConnection:
             if invocation.phase is Phase.CANCELLING:
                 observation.cancelled()
                 return invocation.end()
-            return _told(observation.failed(error), invocation.error)
+            return _error_frame(observation.failed(error), invocation.error)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         # The boundary of user code: whatever a handler raises becomes a frame, and stops here.
         except BaseException as error:  # noqa: BLE001
-            return _told(observation.failed(error), invocation.error)
+            return _error_frame(observation.failed(error), invocation.error)
 
     async def _stream(self, invocation: Invocation, items: AsyncIterator[Any]) -> None:
         try:
@@ -192,7 +212,7 @@ class ActionConnection:
     async def _ask(self, query: Query, previous: asyncio.Task[None] | None) -> None:
         context = self._context_of(query.frame.invocation_id, query.session_id)
         operation = _QUERIES[type(query.frame)]
-        with Observation(operation, context) as observation:
+        with ObservedAction(operation, context) as observation:
             answer = await self._answer_of(query, getattr(self._handler, operation), context, observation)
             if previous is not None:
                 await asyncio.wait([previous])
@@ -203,19 +223,19 @@ class ActionConnection:
         query: Query,
         ask: Callable[[ActionContext], Awaitable[Any]],
         context: ActionContext,
-        observation: Observation,
+        observation: ObservedAction,
     ) -> bytes:
         try:
             return query.result(await ask(context))
         except asyncio.CancelledError as error:
             if self._ending:
                 raise
-            return _told(observation.failed(error), query.error)
+            return _error_frame(observation.failed(error), query.error)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         # As for an invocation.
         except BaseException as error:  # noqa: BLE001
-            return _told(observation.failed(error), query.error)
+            return _error_frame(observation.failed(error), query.error)
 
     # --- What both have in common
 
@@ -254,5 +274,66 @@ def _is_stream(result: Any) -> TypeGuard[AsyncIterator[Any]]:
     return isinstance(result, AsyncIterator)
 
 
-def _told(failure: Failure, write: Callable[[str, str], bytes]) -> bytes:
+def _error_frame(failure: Failure, write: Callable[[str, str], bytes]) -> bytes:
     return write(failure.code, failure.message)
+
+
+class ObservedAction:
+    """Around one action, in the task that serves it: log records and spans made there carry its ids.
+
+    An exception that leaves it means that the connection is gone. At level ``DEBUG`` each action leaves a
+    line in the log that says how it ended.
+
+    Args:
+        operation: ``invoke``, ``get_invocation`` or ``cancel_invocation``.
+        context: The ids.
+    """
+
+    def __init__(self, operation: str, context: InvocationContext) -> None:
+        self._operation = operation
+        self._context = context
+        self._scope: ActionScope | None = None
+        self._error: BaseException | None = None
+        self._code = ""
+        self._ended = "done"
+        self._started = perf_counter()
+        self._before: Token[Exchange | None] | None = None
+
+    def __enter__(self) -> Self:
+        connection = current_exchange.get()
+        if connection is None:
+            return self
+        ids = {"invocation_id": self._context.invocation_id, "session_id": self._context.session_id}
+        exchange = Exchange(connection.request_id, connection.incoming, connection.parent)
+        exchange.correlation = ids
+        self._before = current_exchange.set(exchange)
+        if connection.observer is not None:
+            self._scope = connection.observer.action(self._operation, **ids)
+        return self
+
+    def failed(self, error: BaseException) -> Failure:
+        """The handler failed; an error that it did not mean to tell the client goes to the log."""
+        failure = classify(error)
+        self._error, self._code = error, failure.code
+        self._ended = f"{failure.code}: {failure.message}"
+        if not failure.expected:
+            logger.error("%s failed", self._operation, exc_info=error)
+        return failure
+
+    def cancelled(self) -> None:
+        """The client has cancelled it."""
+        self._code = self._ended = ErrorCode.CANCELLED.value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is GeneratorExit:
+            return  # The loop is gone, and with it the context and whoever would be told.
+        if error is not None:
+            self.cancelled()
+        if self._scope is not None:
+            self._scope.end(self._error, self._code)
+        milliseconds = (perf_counter() - self._started) * 1000
+        logger.debug("%s %s after %.1f ms", self._operation, self._ended, milliseconds)
+        if self._before is not None:
+            current_exchange.reset(self._before)

@@ -11,7 +11,7 @@ from agentserver import ActionContext, InvocationError
 from agentserver._http.exchange import Exchange, current_exchange
 from agentserver._telemetry.logging import correlation
 from agentserver._telemetry.observer import Traffic
-from agentserver.actions._observation import Observation
+from agentserver.actions._server_connection import ObservedAction
 
 CONTEXT = ActionContext(invocation_id="i", session_id="s")
 IDS = {"invocation_id": "i", "session_id": "s"}
@@ -55,7 +55,7 @@ def seen() -> Generator[Seen]:
 
 
 def test_log_records_of_an_action_carry_its_ids_and_the_connection_s_request_id(seen: Seen) -> None:
-    with Observation("invoke", CONTEXT):
+    with ObservedAction("invoke", CONTEXT):
         assert correlation() == {**IDS, "request_id": "r"}
     assert seen.begun == [("invoke", "i", "s")]
     assert seen.ended == [(None, "")]
@@ -65,19 +65,19 @@ def test_log_records_of_an_action_carry_its_ids_and_the_connection_s_request_id(
     ("error", "code"), [(InvocationError("gone", "It is gone"), "gone"), (OSError(), "internal_error")]
 )
 def test_a_failure_ends_the_action_with_its_error_and_code(seen: Seen, error: Exception, code: str) -> None:
-    with Observation("get_invocation", CONTEXT) as observation:
+    with ObservedAction("get_invocation", CONTEXT) as observation:
         assert observation.failed(error).code == code
     assert seen.ended == [(error, code)]
 
 
 def test_a_cancelled_action_and_one_whose_connection_is_gone_end_as_cancelled(seen: Seen) -> None:
-    with Observation("invoke", CONTEXT) as observation:
+    with ObservedAction("invoke", CONTEXT) as observation:
         observation.cancelled()
-    with suppress(ConnectionError), Observation("invoke", CONTEXT):
+    with suppress(ConnectionError), ObservedAction("invoke", CONTEXT):
         raise ConnectionError
     assert seen.ended == [(None, "cancelled")] * 2
 
 
 def test_outside_a_server_there_is_nothing_to_observe() -> None:
-    with Observation("invoke", CONTEXT):
+    with ObservedAction("invoke", CONTEXT):
         assert correlation() == {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from agentserver.actions._writer import ConnectionEndedError, FrameWriter
+from agentserver.actions._frame_writer import ConnectionEndedError, FrameWriter
 
 
 class Reader:
