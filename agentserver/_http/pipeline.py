@@ -27,8 +27,8 @@ from agentserver._http.lifetime import Lifetime
 from agentserver._http.router import RouteTable
 from agentserver._http.sse_keepalive import SseKeepAlive
 from agentserver._http.writer import HostWriter
-from agentserver._telemetry.logging import log_request
 from agentserver._telemetry.observer import OPENTELEMETRY, Observer
+from agentserver._telemetry.request_log import log_request
 from agentserver.errors import Failure, PayloadTooLargeError, classify
 from agentserver.wire import TRACEPARENT_HEADER, ErrorCode, ErrorSource
 

@@ -27,6 +27,7 @@ AZURE_EXPORTER: Final = "azure.monitor.opentelemetry.exporter"
 _REPEATING: Final = (
     "opentelemetry.exporter.",
     "opentelemetry.sdk._shared_internal",
+    "opentelemetry.sdk.metrics._internal.export",
     "azure.monitor.opentelemetry.",
 )
 # Loggers that describe every request of the Azure exporter, header by header, at INFO.

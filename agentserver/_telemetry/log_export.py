@@ -9,7 +9,8 @@ from opentelemetry import baggage
 from opentelemetry.context import get_current
 
 from agentserver._telemetry.attributes import Attributes, exception_attributes, safe_text
-from agentserver._telemetry.logging import correlation, extra_fields
+from agentserver._telemetry.correlation import correlation
+from agentserver._telemetry.log_format import extra_fields
 from agentserver._telemetry.opentelemetry_internals import LoggerProvider, LogRecord, SeverityNumber
 
 # Exporting what the exporters say would feed itself.

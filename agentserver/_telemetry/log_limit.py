@@ -40,7 +40,8 @@ class OncePerInterval(logging.Filter):
     """Lets one record of a logger through and then turns the logger off for a while.
 
     Exporters report every attempt at every batch, and the SDK reports every span that finds the queue full.
-    With the logger off, such a span does not pay for a record that would be dropped.
+    With the logger off, such a span does not pay for a record that would be dropped. An exception is told of
+    in the record's one line: its traceback would show the insides of an exporter, and nothing of the agent.
 
     Args:
         seconds: How long the logger is off.
@@ -61,4 +62,12 @@ class OncePerInterval(logging.Filter):
         restore.daemon = True
         restore.start()
         logger.setLevel(logging.CRITICAL + 1)
+        _shorten(record)
         return True
+
+
+def _shorten(record: logging.LogRecord) -> None:
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}: {error}", ()
+        record.exc_info = record.exc_text = None

@@ -7,7 +7,7 @@ Two kinds of them are needed:
   their interface may still change in a minor release, as it last did in 1.39, which is why that is the lowest
   version. When one of them moves, the import fails: one warning names what is missing, nothing is exported,
   and requests are served.
-- ``SpanProcessor._on_ending``, an experimental call of the SDK's, made before ``on_end``. A processor that
+- ``SpanProcessor._on_ending``, an experimental call of newer SDKs, made before ``on_end``. A processor that
   stands before somebody else's has to pass it on. When it is renamed, processors that a user adds no longer
   get this one call; they get all others.
 
@@ -54,5 +54,7 @@ class EndingProcessor(SpanProcessor):
 
 
 def notify_ending(processor: SpanProcessor, span: Span) -> None:
-    """Tell *processor* that *span* is ending."""
-    processor._on_ending(span)
+    """Tell *processor* that *span* is ending, if it listens to that."""
+    listen = getattr(processor, "_on_ending", None)  # a processor need not inherit from the SDK's
+    if listen is not None:
+        listen(span)

@@ -109,16 +109,17 @@ class SpanTemplate:
         self._ids = tuple(ids.items())
 
     def begin(self, context: Context, ids: Mapping[str, str]) -> Span | None:
-        """Begin a span in *context*; without one if a processor of the user's prevents it."""
+        """Begin a span in *context*; none if there is no provider, or a processor of the user's raises."""
         attributes = self._attributes.copy()
         for name, which in self._ids:
             attributes[name] = ids[which]
         try:
-            return self._tracer.start_span(self._name, context, self._kind, attributes)
+            span = self._tracer.start_span(self._name, context, self._kind, attributes)
         # The processors and the sampler of a provider of the user's run in there.
         except Exception as error:  # noqa: BLE001
             _errors.report(f"the span {self._name} could not be begun", error)
             return None
+        return span if span.get_span_context().is_valid else None
 
 
 class OpenTelemetryObserver:

@@ -100,7 +100,7 @@ class ExportSettings:
         Raises:
             ConfigurationError: If one has a value that cannot be used. It names both.
         """
-        source = _Variables(variables)
+        source = _OtelVariables(variables)
         if source.text("OTEL_SDK_DISABLED").lower() == "true":
             return cls(disabled=True)
         settings = cls(
@@ -115,7 +115,7 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _Variables:
+class _OtelVariables:
     values: Mapping[str, str]
 
     def text(self, name: str) -> str:

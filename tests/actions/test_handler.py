@@ -15,7 +15,7 @@ from agentserver import (
     InvocationContext,
     InvocationWebSocketHandler,
 )
-from agentserver._telemetry.logging import correlation
+from agentserver._telemetry.correlation import correlation
 from agentserver.errors import HandlerError
 from agentserver.invocations._handler_definition import define
 from agentserver.testing import on_socket

@@ -9,7 +9,7 @@ import pytest
 
 from agentserver import ActionContext, InvocationError
 from agentserver._http.exchange import Exchange, current_exchange
-from agentserver._telemetry.logging import correlation
+from agentserver._telemetry.correlation import correlation
 from agentserver._telemetry.observer import Traffic
 from agentserver.actions._server_connection import ObservedAction
 

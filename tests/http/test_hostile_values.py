@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentserver import InvocationContext, InvocationHandler
-from agentserver._telemetry.logging import JsonFormatter, TextFormatter
+from agentserver._telemetry.log_format import JsonFormatter, TextFormatter
 from tests.http.raw import Answer, ask, get, post
 from tests.servers import running, serving
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
 from agentserver._telemetry.opentelemetry_internals import EndingProcessor, log_exporter, notify_ending
 from tests.servers import ROOT
 
 PACKAGE = ROOT / "agentserver"
+# Parts of the names of loggers, not of modules that are imported.
+LOGGERS = {"_shared_internal", "_internal"}
 BORDER = PACKAGE / "_telemetry" / "opentelemetry_internals.py"
 
 
@@ -54,8 +56,7 @@ def imports_opentelemetry(tree: ast.AST) -> bool:
 )
 def test_private_names_of_opentelemetry_are_used_in_one_module_only(path: Path) -> None:
     tree = ast.parse(path.read_text())
-    # The name of a logger, not of a module that is imported.
-    assert set(private_imports(tree)) <= ({"_shared_internal"} if path.name == "exporters.py" else set())
+    assert set(private_imports(tree)) <= (LOGGERS if path.name == "exporters.py" else set())
     if "_telemetry" in path.parts and imports_opentelemetry(tree):
         assert not list(private_attributes(tree))
 
@@ -67,6 +68,7 @@ def test_both_exporters_have_a_class_for_log_records(package: str) -> None:
     assert callable(log_exporter(package).export)
 
 
+@pytest.mark.skipif(not hasattr(SpanProcessor, "_on_ending"), reason="this SDK does not know the call yet")
 def test_the_sdk_tells_a_processor_of_a_span_that_is_ending_before_it_has_ended() -> None:
     told: list[str] = []
 

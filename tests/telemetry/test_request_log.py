@@ -16,7 +16,8 @@ import pytest
 from multidict import CIMultiDict
 
 from agentserver._http.exchange import Exchange, current_exchange
-from agentserver._telemetry.logging import BatchingHandler, JsonFormatter, RequestLine, TextFormatter
+from agentserver._telemetry.log_format import JsonFormatter, RequestLine, TextFormatter
+from agentserver._telemetry.request_log import BatchingHandler
 from tests.servers import running
 
 LINE = RequestLine(
