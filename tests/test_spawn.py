@@ -20,7 +20,7 @@ from agentserver import (
     InvocationWebSocketHandler,
     map_invocations_server,
 )
-from agentserver._telemetry.logging import JsonFormatter
+from agentserver._telemetry.log_format import JsonFormatter
 from agentserver.testing import until
 from tests.http.raw import ask, connected, post
 from tests.servers import serving

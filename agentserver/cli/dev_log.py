@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, TypeAlias
 
 from agentserver._http.exchange import current_exchange
-from agentserver._telemetry.logging import correlation
+from agentserver._telemetry.correlation import correlation
 from agentserver.cli.console import styled
 from agentserver.wire import WS_CLOSE_CODE_FIELD, WS_ERROR_CODE_FIELD
 

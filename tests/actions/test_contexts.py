@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry import baggage, trace
 
 from agentserver import ActionContext, InvocationActionHandler
-from agentserver._telemetry.logging import correlation
+from agentserver._telemetry.correlation import correlation
 from agentserver.actions._frame_writer import FrameWriter
 from agentserver.testing import on_socket
 from tests.actions.agents import Payload

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from agentserver import InvocationContext
-from agentserver._telemetry.logging import correlation
+from agentserver._telemetry.correlation import correlation
 from agentserver._websocket.connection import WebSocketConnection
 from tests.servers import DEADLINE
 from tests.websocket.talking import dialled, talking
