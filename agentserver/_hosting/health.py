@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import web
 
@@ -14,7 +14,6 @@ from agentserver._hosting.protocol import HostContext
 from agentserver._http.error_response import to_json
 from agentserver._http.exchange import Exchange
 from agentserver._http.router import Route
-from agentserver._record import record
 from agentserver.errors import ConfigurationError, Failure
 from agentserver.wire import READINESS_ROUTE, ErrorCode, ErrorSource
 
@@ -24,8 +23,7 @@ logger = logging.getLogger("agentserver")
 _HEALTHY: Final = b'{"status":"healthy"}'
 
 
-@record(frozen=True, eq=False, repr=False)
-class _Check:
+class _Check(NamedTuple):
     name: str
     check: HealthCheck
     timeout: float

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from agentserver._http.lifetime import Lifetime
-from agentserver._record import record
 from agentserver.wire import (
     CALL_ID_HEADER,
     CHAT_ISOLATION_KEY_HEADER,
@@ -22,7 +22,7 @@ from agentserver.wire import (
 T = TypeVar("T")
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class IsolationContext:
     """The keys by which data of users and chats is kept apart; never logged.
 
@@ -40,7 +40,7 @@ class IsolationContext:
 IsolationContext.EMPTY = IsolationContext()
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PlatformContext:
     """Who calls, as the platform says (container protocol 2.0.0); never logged.
 
