@@ -20,9 +20,8 @@ Any other exception of a handler is a 500 ``internal_error`` of which nothing re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from agentserver._record import record
 from agentserver.wire import (
     ERROR_DETAIL_MAX_LENGTH,
     ERROR_DETAIL_TRUNCATED,
@@ -160,7 +159,7 @@ class PlatformError(AgentServerError):
     error_source = ErrorSource.PLATFORM
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Failure:
     """What an exception becomes on the wire (contract, section 4)."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from aiohttp import web
 from typing_extensions import Self, Unpack
@@ -36,8 +36,6 @@ class HostBuilder:
         environment: What the platform says; read from the process's environment by default.
     """
 
-    overrides: ClassVar[Mapping[str, Any]] = {}
-    """Options that go before those of the code: what the process's command line says."""
     adjust: ClassVar[Callable[[HostBuilder], object] | None] = None
     """Called with each builder when it builds: what ``agentserver dev`` changes of the code's host."""
 
@@ -53,6 +51,7 @@ class HostBuilder:
         self._services: ServiceCollection | None = None
         self._tracing = TracingOptions()
         self.listener: socket.socket | None = None  # one that listens already, instead of host and port
+        self._is_built = False
 
     @property
     def services(self) -> ServiceCollection:
@@ -155,14 +154,15 @@ class HostBuilder:
         """Check everything and make the host.
 
         Raises:
-            StartupError: If the host could not serve as it is.
+            StartupError: If the host could not serve as it is, or has been made already.
         """
         return Host(self._parts())
 
     def _parts(self) -> HostParts:
         if not self._protocols:
             raise ConfigurationError("the host serves no protocol: call add_invocations(MyHandler) first")
-        self.configure(**self.overrides)
+        if self._is_built:
+            raise ConfigurationError("build() was called already: a builder makes one host, create another")
         adjust = type(self).adjust
         if adjust is not None:
             adjust(self)
@@ -190,6 +190,7 @@ class HostBuilder:
         if provider is not None:
             on_startup.insert(0, eager_singletons(provider))
             on_shutdown.append(provider.aclose)
+        self._is_built = True
         return HostParts(
             context=context,
             pipeline=pipeline,

@@ -8,7 +8,7 @@ import logging
 import socket
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from typing_extensions import Self
@@ -16,8 +16,10 @@ from typing_extensions import Self
 from agentserver._hosting.hooks import Hook, run_at_shutdown, run_at_startup
 from agentserver._hosting.process import (
     CLEAN_UP_TIME,
+    ListenOn,
     StopSignals,
     exit_with,
+    get_listen_on,
     leave_behind,
     run_in_fastest_loop,
 )
@@ -26,7 +28,6 @@ from agentserver._hosting.watchdog import Watchdog
 from agentserver._http.lifetime import Drained, Lifetime
 from agentserver._http.pipeline import Pipeline
 from agentserver._http.server import HostServer
-from agentserver._record import record
 from agentserver._telemetry.logging import configure_logging
 from agentserver._telemetry.setup import Telemetry
 from agentserver.errors import StartupError
@@ -37,8 +38,7 @@ ARRIVAL_TIME: Final = 0.02
 """Seconds in which a request that is on its way over an accepted connection can still arrive."""
 
 
-@record(frozen=True, kw_only=True, eq=False, repr=False)
-class HostParts:
+class HostParts(NamedTuple):
     """What a builder makes a host of."""
 
     context: HostContext
@@ -70,6 +70,7 @@ class Host:
         self._server: HostServer | None = None
         self._listener: asyncio.Server | None = None
         self._watchdog: Watchdog | None = None
+        self._listen_on = ListenOn()
 
     @property
     def lifetime(self) -> Lifetime:
@@ -93,6 +94,7 @@ class Host:
         Exits with code 0 after a clean end, 1 or 2 with one line on standard error if it cannot start.
         """
         configure_logging(self._context.environment)
+        self._listen_on = get_listen_on()
         with StopSignals() as signals:
             try:
                 left = run_in_fastest_loop(self._serve(signals))
@@ -134,15 +136,18 @@ class Host:
 
     async def _listen(self, server: HostServer) -> None:
         options, environment = self._context.options, self._context.environment
-        port = environment.port if options.port is None else options.port
+        address = options.host if self._listen_on.host is None else self._listen_on.host
+        # What is said last is nearest: the variable, the code, the command line.
+        ports = (self._listen_on.port, options.port, environment.port)
+        port = next(port for port in ports if port is not None)
         loop = asyncio.get_running_loop()
         try:
             if self._inherited is None:
-                self._listener = await loop.create_server(server, options.host, port, backlog=1024)
+                self._listener = await loop.create_server(server, address, port, backlog=1024)
             else:
                 self._listener = await loop.create_server(server, sock=self._inherited, backlog=1024)
         except OSError as error:
-            raise _cannot_listen(options.host, port, error) from None
+            raise _cannot_listen(address, port, error) from None
         if options.blocked_loop_threshold:
             self._watchdog = Watchdog(options.blocked_loop_threshold)
         logger.info(

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from types import FrameType, TracebackType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from typing_extensions import Self
 
@@ -24,6 +24,35 @@ CLEAN_UP_TIME: Final = 5.0
 """Seconds that what was cancelled has for its own cleaning up."""
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class ListenOn(NamedTuple):
+    """Where the host that is run as this process listens, by its command line; ``None`` is left to the host.
+
+    Args:
+        host: The address.
+        port: The TCP port.
+    """
+
+    host: str | None = None
+    port: int | None = None
+
+
+_listen_on = ListenOn()
+
+
+def set_listen_on(listen_on: ListenOn) -> None:
+    """Have a host that is run as this process listen there, whatever its options say.
+
+    Hosts that are used within a program, as context managers, are the program's own and keep theirs.
+    """
+    global _listen_on  # noqa: PLW0603 - a process has one command line
+    _listen_on = listen_on
+
+
+def get_listen_on() -> ListenOn:
+    """What `set_listen_on` was told."""
+    return _listen_on
 
 
 def exit_with(error: StartupError) -> NoReturn:

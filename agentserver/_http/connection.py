@@ -233,7 +233,8 @@ class HostConnection(RequestHandler):
         """Answer one request; say whether the connection may serve another."""
         pipeline, loop = self._pipeline, self._loop
         failure = None
-        if isinstance(message, _ErrInfo) or message.version not in _VERSIONS:
+        # aiohttp's parser in Python, unlike that in C, lets bytes above ASCII stand in a path.
+        if isinstance(message, _ErrInfo) or message.version not in _VERSIONS or not message.path.isascii():
             failure = _failure_of(message)
             message = _UNREAD
         unpacked = None

@@ -21,7 +21,6 @@ from agentserver._http.exchange import (
     Exchange,
     current_exchange,
     resolve_request_id,
-    trace_parent,
 )
 from agentserver._http.lifetime import Lifetime
 from agentserver._http.router import RouteTable
@@ -29,6 +28,7 @@ from agentserver._http.sse_keepalive import SseKeepAlive
 from agentserver._http.writer import HostWriter
 from agentserver._telemetry.observer import OPENTELEMETRY, Observer
 from agentserver._telemetry.request_log import log_request
+from agentserver._telemetry.trace_context import trace_parent
 from agentserver.errors import Failure, PayloadTooLargeError, classify
 from agentserver.wire import TRACEPARENT_HEADER, ErrorCode, ErrorSource
 

@@ -32,7 +32,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from agentserver._http.exchange import Exchange, TraceParent
+from agentserver._http.exchange import Exchange
 from agentserver._telemetry.attributes import (
     ERROR_TYPE,
     IDS_OF_ACTION,
@@ -50,7 +50,7 @@ from agentserver._telemetry.attributes import (
 from agentserver._telemetry.instruments import METHODS, OTHER_METHOD, Instruments
 from agentserver._telemetry.log_limit import ErrorLog
 from agentserver._telemetry.opentelemetry_context import parent_of, with_baggage, with_remote_parent
-from agentserver._telemetry.trace_context import handler_baggage
+from agentserver._telemetry.trace_context import TraceParent, handler_baggage
 from agentserver._version import __version__
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import classify

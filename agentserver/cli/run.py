@@ -43,11 +43,10 @@ def serve(target: str) -> None:
 
 def prepare(arguments: argparse.Namespace) -> None:
     """Let options go before their variables and before the code, which is imported after this."""
-    from agentserver._hosting.builder import HostBuilder
+    from agentserver._hosting.process import ListenOn, set_listen_on
 
     set_variables(arguments)
-    options = {"port": arguments.port, "host": arguments.host}
-    HostBuilder.overrides = {name: value for name, value in options.items() if value is not None}
+    set_listen_on(ListenOn(arguments.host, arguments.port))
 
 
 def set_variables(arguments: argparse.Namespace) -> None:

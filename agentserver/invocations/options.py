@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agentserver._checks import SOME_SECONDS, SWITCH, Check, check_options, optional, texts, whole
 from agentserver.errors import ConfigurationError
 
 _PROTOCOL_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_CHECKS: Final[Mapping[str, Check]] = {
+    "websocket_max_message_size": whole(1),
+    "websocket_close_timeout": SOME_SECONDS,
+    "websocket_protocols": texts("chat"),
+    "websocket_compression": SWITCH,
+    "websocket_origins": optional(texts("https://chat.example"), "any origin"),
+}
 
 # As browsers serialize them (RFC 6454, section 6.2).
 _ORIGIN: Final = (
@@ -34,7 +42,7 @@ class InvocationsServerOptions:
             no ``Origin`` is no browser, and is let in. ``None`` does not look at origins.
 
     Raises:
-        ConfigurationError: If a value is out of its range.
+        ConfigurationError: If a value is of another type, or out of its range.
     """
 
     websocket_max_message_size: int = 16 * 1024 * 1024
@@ -44,15 +52,7 @@ class InvocationsServerOptions:
     websocket_origins: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.websocket_max_message_size < 1:
-            raise ConfigurationError(
-                f"websocket_max_message_size is {self.websocket_max_message_size}, but it must be 1 or more"
-            )
-        timeout = self.websocket_close_timeout
-        if not math.isfinite(timeout) or timeout <= 0:
-            raise ConfigurationError(
-                f"websocket_close_timeout is {timeout}, but it must be a number of seconds above 0"
-            )
+        check_options(self, _CHECKS)
         for protocol in self.websocket_protocols:
             if not re.fullmatch(_PROTOCOL_NAME, protocol):
                 raise ConfigurationError(
