@@ -11,14 +11,18 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Final, NamedTuple
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from agentserver import AgentHostBuilder, InvocationContext, InvocationHandler
 
 from .wire import Accept, Answer, cut, exchange, host
 
+_FOUND: Final = web.RequestKey("found", str)
+_WORD: Final = ContextVar("word", default="nothing")
 _OWN: Final = ("x-request-id", "x-platform-server", "x-platform-error-source", "server", "date")
 _CHUNKS: Final = (1, 2, 15, 16, 255, 4096)
 
@@ -63,7 +67,9 @@ def _request(rng: random.Random) -> bytes:
         lines.append(b"Connection: close")
     version = b"1.0" if rng.random() < 0.05 else b"1.1"
     if rng.random() < 0.5:
-        path = rng.choice((b"/plain", b"/stream", b"/found", b"/none", b"/cookie", b"/refuse", b"/missing", b"/late"))
+        path = rng.choice(
+            (b"/plain", b"/stream", b"/found", b"/none", b"/cookie", b"/refuse", b"/missing", b"/late")
+        )
         method = rng.choice((b"GET", b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
         return _joined(method, path, version, lines)
     path = rng.choice((b"/echo", b"/pieces", b"/ignore", b"/some", b"/missing"))
@@ -190,7 +196,21 @@ ROUTES: Final[Mapping[str, Callable[[web.Request], object]]] = {
 }  # fmt: skip
 
 
+@web.middleware
+async def _look_at_context(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Leave a word in the context: no other request may find it."""
+    request[_FOUND] = _WORD.get()
+    _WORD.set(request.path)
+    return await handler(request)
+
+
+async def _tell_context(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Found"] = request[_FOUND]
+
+
 def _route(app: web.Application) -> None:
+    app.middlewares.append(_look_at_context)
+    app.on_response_prepare.append(_tell_context)
     for name, handler in ROUTES.items():
         for method in ("GET", "POST"):
             app.router.add_route(method, f"/{name}", handler)  # type: ignore[arg-type]
@@ -242,7 +262,9 @@ def read(answer: Answer, heads: Sequence[bool]) -> tuple[list[Seen], str]:
         if not separator or not first.startswith("HTTP/1."):
             return found, f"no response: {head[:60]!r}"
         status = int(first.split()[1])
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines if ": " in line)}
+        headers = {
+            name.lower(): value for name, value in (line.split(": ", 1) for line in lines if ": " in line)
+        }
         body = b""
         # A 400 is never a handler's, and what could not be read is not known to be a HEAD.
         has_body = status >= 200 and (not next(is_head, False) or status == 400) and status != 204

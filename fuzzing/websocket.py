@@ -9,7 +9,7 @@ import asyncio
 import codecs
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -147,7 +147,9 @@ def _defect(rng: random.Random, *, compressed: bool) -> bytes:
         return frame(CONTINUATION, b"x", rng, first=rng.choice((0, 0x80)))
 
     makers: tuple[Callable[[], bytes], ...] = (
-        lambda: frame(rng.choice((TEXT, BINARY, PING)), b"x", rng, first=0x80 | rng.choice((0x10, 0x20, 0x40))),
+        lambda: frame(
+            rng.choice((TEXT, BINARY, PING)), b"x", rng, first=0x80 | rng.choice((0x10, 0x20, 0x40))
+        ),
         lambda: frame(rng.choice((3, 4, 5, 6, 7, 11, 12, 15)), b"x", rng),
         lambda: frame(rng.choice((TEXT, PING, CLOSE)), b"xy", rng, masked=False),
         lambda: frame(rng.choice((PING, PONG, CLOSE)), bytes(rng.choice((126, 200))), rng),
@@ -187,7 +189,9 @@ def expected(case: Case) -> Trace:
                     trace.messages += assembler.take(event)
                 except UnicodeDecodeError:
                     protocol.fail(1007)
-        trace.pongs += [payload for opcode, payload in frames_of(b"".join(protocol.data_to_send())) if opcode == PONG]
+        trace.pongs += [
+            payload for opcode, payload in frames_of(b"".join(protocol.data_to_send())) if opcode == PONG
+        ]
     trace.code = _code(protocol, breaks_order=breaks_order)
     return trace
 
@@ -234,6 +238,7 @@ class Recorder(InvocationWebSocketHandler):
         self.ended = asyncio.Event()
 
     async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        """Write down what comes."""
         try:
             async for message in websocket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -266,7 +271,8 @@ class Ours:
 
 
 @asynccontextmanager
-async def ours():  # type: ignore[no-untyped-def]
+async def ours() -> AsyncGenerator[Ours, None]:
+    """Our server, to judge cases with."""
     recorder = Recorder()
     options = InvocationsServerOptions(
         websocket_max_message_size=MAX_SIZE, websocket_compression=True, websocket_close_timeout=5.0
