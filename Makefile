@@ -68,6 +68,9 @@ autobahn: $(VENV)/.test  ## half an hour and more: the echo sample before the Au
 aiohttp-suite: $(VENV)/.compliance  ## some minutes: aiohttp's own functional tests on our server and on aiohttp's
 	$(BIN)/python -m compliance.aiohttp $(ARGS)
 
+fuzz: $(VENV)/.test  ## some minutes: the same bytes to our server and to somebody else's, and clients that leave; SEED= repeats
+	$(BIN)/python -m fuzzing $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 clean:
 	rm -rf $(VENV) $(PEER) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
 

@@ -11,14 +11,18 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Final, NamedTuple
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from agentserver import AgentHostBuilder, InvocationContext, InvocationHandler
 
 from .wire import Accept, Answer, cut, exchange, host
 
+_FOUND: Final = web.RequestKey("found", str)
+_WORD: Final = ContextVar("word", default="nothing")
 _OWN: Final = ("x-request-id", "x-platform-server", "x-platform-error-source", "server", "date")
 _CHUNKS: Final = (1, 2, 15, 16, 255, 4096)
 
@@ -192,7 +196,21 @@ ROUTES: Final[Mapping[str, Callable[[web.Request], object]]] = {
 }  # fmt: skip
 
 
+@web.middleware
+async def _look_at_context(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Leave a word in the context: no other request may find it."""
+    request[_FOUND] = _WORD.get()
+    _WORD.set(request.path)
+    return await handler(request)
+
+
+async def _tell_context(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Found"] = request[_FOUND]
+
+
 def _route(app: web.Application) -> None:
+    app.middlewares.append(_look_at_context)
+    app.on_response_prepare.append(_tell_context)
     for name, handler in ROUTES.items():
         for method in ("GET", "POST"):
             app.router.add_route(method, f"/{name}", handler)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import asyncio
 import codecs
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -238,6 +238,7 @@ class Recorder(InvocationWebSocketHandler):
         self.ended = asyncio.Event()
 
     async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        """Write down what comes."""
         try:
             async for message in websocket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -270,7 +271,8 @@ class Ours:
 
 
 @asynccontextmanager
-async def ours():  # type: ignore[no-untyped-def]
+async def ours() -> AsyncGenerator[Ours, None]:
+    """Our server, to judge cases with."""
     recorder = Recorder()
     options = InvocationsServerOptions(
         websocket_max_message_size=MAX_SIZE, websocket_compression=True, websocket_close_timeout=5.0

@@ -21,7 +21,7 @@ class Truncated(Exception):  # noqa: N818 - it is an event of the wire, not an e
     """The connection ended before the message did; ``args[0]`` is what came."""
 
 
-class Connection:
+class HttpConnection:
     """One TCP connection to the server.
 
     Args:
@@ -39,7 +39,7 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> HttpConnection:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,7 +174,7 @@ def header_map(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
     return dict(sorted(kept.items()))
 
 
-def ask(connection: Connection, step: Mapping[str, Any]) -> Answer:
+def ask(connection: HttpConnection, step: Mapping[str, Any]) -> Answer:
     """Send one HTTP *step* and read its answer, ``{"error": ...}`` where none came."""
     try:
         if "raw_request" in step:
@@ -196,7 +196,7 @@ def ask(connection: Connection, step: Mapping[str, Any]) -> Answer:
         return {"error": type(error).__name__}
 
 
-def _ask_after_consent(connection: Connection, step: Mapping[str, Any]) -> Answer:
+def _ask_after_consent(connection: HttpConnection, step: Mapping[str, Any]) -> Answer:
     """Wait for the interim answer that ``Expect: 100-continue`` asks for, then send the body."""
     status, headers = connection.read_head()
     if status != 100:
@@ -208,7 +208,7 @@ def _ask_after_consent(connection: Connection, step: Mapping[str, Any]) -> Answe
 def exchange(host: str, port: int, step: Mapping[str, Any]) -> Answer:
     """One HTTP *step* on a connection of its own."""
     try:
-        with Connection(host, port, step.get("timeout_s", TIMEOUT_S)) as connection:
+        with HttpConnection(host, port, step.get("timeout_s", TIMEOUT_S)) as connection:
             return ask(connection, step)
     except OSError as error:
         return {"error": type(error).__name__}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentserver.conformance.expectation import differs
-from agentserver.conformance.http_client import Connection, ask, exchange
+from agentserver.conformance.http_client import HttpConnection, ask, exchange
 from agentserver.conformance.observation import Answer, Observation, close_event_lines, json_body
 from agentserver.conformance.requirement import Case, Step
 from agentserver.conformance.server import Server
@@ -32,7 +32,7 @@ class _Run:
     background: list[tuple[threading.Thread, Answer]] = field(
         default_factory=list[tuple[threading.Thread, Answer]]
     )
-    idle: list[Connection] = field(default_factory=list[Connection])
+    idle: list[HttpConnection] = field(default_factory=list[HttpConnection])
 
 
 def run_case(server: Server, case: Case) -> Observation:
@@ -107,7 +107,7 @@ def _websocket(run: _Run, step: Step) -> None:
 
 def _one_connection(run: _Run, step: Step) -> None:
     """Several requests on one connection, one after the other; other steps may stand between them."""
-    with Connection(run.server.host, run.server.port) as connection:
+    with HttpConnection(run.server.host, run.server.port) as connection:
         for inner in step["one_connection"]:
             kind = next((name for name in _KINDS if name in inner), None)
             if kind is None:
@@ -119,7 +119,7 @@ def _one_connection(run: _Run, step: Step) -> None:
 def _pipeline(run: _Run, step: Step) -> None:
     """Several raw requests in one write, their answers in order."""
     requests: list[str] = step["pipeline"]
-    with Connection(run.server.host, run.server.port) as connection:
+    with HttpConnection(run.server.host, run.server.port) as connection:
         run.results.append(ask(connection, {"raw_request": "".join(requests)}))
         run.results.extend(ask(connection, {"raw_request": "", "method": "GET"}) for _ in requests[1:])
 
@@ -164,14 +164,14 @@ def _wait_for(run: _Run, step: Step) -> None:
 def _idle_connections(run: _Run, step: Step) -> None:
     """Open connections that say half a request; they stay until the case ends."""
     for _ in range(step["idle_connections"]):
-        connection = Connection(run.server.host, run.server.port)
+        connection = HttpConnection(run.server.host, run.server.port)
         connection.socket.sendall(b"POST /invocations HTTP/1.1\r\nHost:")
         run.idle.append(connection)
 
 
 def _open(run: _Run, step: Step) -> None:
     """Send a request and do not wait for its answer; the connection stays until the client leaves."""
-    connection = Connection(run.server.host, run.server.port)
+    connection = HttpConnection(run.server.host, run.server.port)
     run.idle.append(connection)
     connection.socket.sendall(http_head(step["open"], connection.host))
     connection.send(body_pieces(step["open"]))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agentserver.conformance.http_client import TIMEOUT_S, Connection, Truncated, header_map
+from agentserver.conformance.http_client import TIMEOUT_S, HttpConnection, Truncated, header_map
 from agentserver.conformance.observation import Answer
 from agentserver.conformance.stimulus import describe_body, header_rows
 from agentserver.wire import WEBSOCKET_ROUTE
@@ -56,7 +56,7 @@ class WebSocketClient:
     """
 
     def __init__(self, host: str, port: int, step: Mapping[str, Any]) -> None:
-        self._connection = Connection(host, port, step.get("timeout_s", TIMEOUT_S))
+        self._connection = HttpConnection(host, port, step.get("timeout_s", TIMEOUT_S))
         self._answer_pings = bool(step.get("answer_pings", True))
         own: dict[str, Any] = {
             "Host": self._connection.host,

@@ -1,12 +1,12 @@
 """The echo sample with compression on, so that sections 12 and 13 have something to judge."""
 
-import sys
+import runpy
 from pathlib import Path
 
 from agentserver import InvocationsServer, InvocationsServerOptions
 
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "samples" / "08_websocket_echo"))
+SAMPLE = Path(__file__).parent.parent.parent / "samples" / "08_websocket_echo" / "main.py"
 
-from main import EchoHandler
-
-InvocationsServer.run(EchoHandler, options=InvocationsServerOptions(websocket_compression=True))
+InvocationsServer.run(
+    runpy.run_path(str(SAMPLE))["EchoHandler"], options=InvocationsServerOptions(websocket_compression=True)
+)
