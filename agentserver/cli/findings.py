@@ -14,8 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from agentserver.core.environment import FoundryEnvironment
-from agentserver.core.identity import __version__
+from agentserver import FoundryEnvironment, __version__
 from agentserver.errors import ConfigurationError
 
 __all__ = ["Finding", "Status", "declared_protocols", "environment", "files", "packages", "port", "python"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeAlias
 
-from agentserver.cli.console import styled
+from agentserver.cli.terminal.output import styled
 from agentserver.core._exchange import current_exchange
 from agentserver.core._logging import correlation
 from agentserver.wire import WS_CLOSE_CODE_FIELD, WS_ERROR_CODE_FIELD
@@ -23,7 +23,7 @@ _ExcInfo: TypeAlias = (
 
 _FOREIGN: Final = (
     "<frozen",
-    str(Path(__file__).parent.parent) + "/",
+    str(Path(__file__).parents[2]) + "/",
     str(Path(sys.base_prefix, "lib")) + "/",
 )
 _LEVEL_STYLES: Final = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
