@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,37 @@ async def test_a_sample_answers_as_its_readme_says_and_stops_cleanly(sample: Pat
         server.terminate()
         assert await server.exit_code() == 0
     assert "Traceback" not in "".join(server.log)
+
+
+def test_a_sample_gets_what_it_needs_and_its_clients_are_at_hand() -> None:
+    for sample in sorted((ROOT / "samples").iterdir()):
+        readme = (sample / "README.md").read_text()
+        assert "make run" in readme
+        for line in re.findall(r"^(?:\S+/)?python\b.*$", readme, re.MULTILINE):
+            assert line.startswith(f".venv/bin/python samples/{sample.name}/"), line
+        imported = "opentelemetry" in "".join(path.read_text() for path in sample.glob("*.py"))
+        assert imported == (sample / "requirements.txt").exists()
+
+
+async def test_a_sample_takes_its_port_and_so_does_its_client() -> None:
+    sample = ROOT / "samples" / "10_websocket_actions"
+    async with running(sample / "main.py") as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(sample / "client.py")),
+            env={**os.environ, "PORT": server.url.rpartition(":")[2]},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(b"Why?\n"), 20)
+    assert output.decode().startswith("> You asked: Why?")
+
+
+def test_make_run_names_the_samples_when_there_is_no_such() -> None:
+    done = subprocess.run(
+        ["make", "-n", "run", "SAMPLE=12_none"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "there is no sample 12_none: choose one of 01_getting_started 02_" in done.stderr
 
 
 async def curl(command: str, url: str) -> str:

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after the program's name; None for those of the process.
 
     Returns:
-        The exit code; :class:`agentserver.cli.outcome.Exit` says what each means.
+        The exit code; :class:`agentserver.cli.errors.Exit` says what each means.
 
     Raises:
         SystemExit: If the arguments cannot be understood, or after ``--help`` and ``--version``.
@@ -49,7 +49,7 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    from agentserver.cli.outcome import Exit, exit_of, sentence_of
+    from agentserver.cli.errors import Exit, exit_of, sentence_of
     from agentserver.errors import AgentServerError
 
     try:

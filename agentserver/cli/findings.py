@@ -14,9 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from agentserver import FoundryEnvironment, __version__
 from agentserver._telemetry.settings import ExportSettings
-from agentserver._version import __version__
-from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
 
 __all__ = ["Finding", "Status", "declared_protocols", "environment", "files", "packages", "port", "python"]

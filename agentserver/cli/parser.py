@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeAlias
 
-from agentserver._version import __version__
+from agentserver import __version__
 
 __all__ = ["build", "command_of"]
 
@@ -20,17 +20,17 @@ exit codes:
 """
 
 _COMMANDS: Final[Mapping[str, str]] = {
-    "run": "agentserver.cli.run:run",
-    "dev": "agentserver.cli.dev:dev",
-    "invoke": "agentserver.cli.calls:invoke",
-    "get": "agentserver.cli.calls:get",
-    "cancel": "agentserver.cli.calls:cancel",
-    "watch": "agentserver.cli.calls:watch",
-    "connect": "agentserver.cli.connect:connect",
-    "new": "agentserver.cli.new:new",
-    "doctor": "agentserver.cli.doctor:doctor",
-    "conformance": "agentserver.cli.conformance:conformance",
-    "completion": "agentserver.cli.completion:completion",
+    "run": "agentserver.cli.commands.run:run",
+    "dev": "agentserver.cli.commands.dev:dev",
+    "invoke": "agentserver.cli.commands.invoke:invoke",
+    "get": "agentserver.cli.commands.state:get",
+    "cancel": "agentserver.cli.commands.state:cancel",
+    "watch": "agentserver.cli.commands.state:watch",
+    "connect": "agentserver.cli.commands.connect:connect",
+    "new": "agentserver.cli.commands.new:new",
+    "doctor": "agentserver.cli.commands.doctor:doctor",
+    "conformance": "agentserver.cli.commands.conformance:conformance",
+    "completion": "agentserver.cli.commands.completion:completion",
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from agentserver.cli.outcome import CommandError, Exit
+from agentserver.cli.errors import CommandError, Exit
 from agentserver.errors import AgentServerError
 
 __all__ = ["TargetError", "is_program", "load", "run_program"]
@@ -164,7 +164,7 @@ def _incomplete(module: ModuleType) -> list[str]:
 
 
 def _handler_classes(module: ModuleType) -> dict[str, type[Any]]:
-    from agentserver.invocations.handler import InvocationHandler
+    from agentserver import InvocationHandler
 
     return {
         name: value

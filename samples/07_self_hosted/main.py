@@ -29,4 +29,4 @@ def create_app() -> web.Application:
 
 
 if __name__ == "__main__":
-    web.run_app(create_app(), port=int(os.environ.get("PORT", "8088")), handler_cancellation=True)
+    web.run_app(create_app(), port=int(os.environ.get("PORT") or 8088), handler_cancellation=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -57,7 +58,7 @@ async def main(url: str, *, sse: bool) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", nargs="?", default="http://localhost:8088")
+    parser.add_argument("url", nargs="?", default=f"http://localhost:{os.environ.get('PORT') or 8088}")
     parser.add_argument("--sse", action="store_true", help="server-sent events instead of actions")
     options = parser.parse_args()
     try:

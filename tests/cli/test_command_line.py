@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from agentserver.cli import main
-from agentserver.cli.outcome import Exit
+from agentserver.cli.errors import Exit
 from tests.cli.process import clean_environment, cli
-from tests.cli.terminal import terminal
+from tests.cli.pseudo_terminal import terminal
 from tests.servers import ROOT, free_port
 
 COMMANDS = [

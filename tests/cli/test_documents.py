@@ -14,7 +14,7 @@ from typing import cast
 
 import pytest
 
-from agentserver.cli.outcome import Exit
+from agentserver.cli.errors import Exit
 from agentserver.cli.parser import build
 from tests.cli.process import clean_environment
 from tests.documents import Block, blocks, matches
@@ -135,8 +135,8 @@ def test_the_reference_names_every_option(command: str) -> None:
 def test_the_reference_names_every_exit_code_and_every_word_of_the_console() -> None:
     table = CLI.partition("| exit code | means |")[2].partition("\n\n")[0]
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == [*map(int, Exit)]
-    source = (ROOT / "agentserver" / "cli" / "connect.py").read_text()
-    words = re.findall(r'"(\w+)": \(self\.', source)
-    assert len(words) == 7
+    source = "".join(path.read_text() for path in (ROOT / "agentserver/cli/terminal").glob("*console.py"))
+    words = re.findall(r'"(\w+)": Word\(', source)
+    assert len(words) == 10
     for word in words:
         assert f"`/{word}" in CLI

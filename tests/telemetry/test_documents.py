@@ -29,7 +29,7 @@ async def test_the_sample_prints_the_trace_that_its_readme_shows() -> None:
     readme = (SAMPLE / "README.md").read_text()
     printed_blocks = re.findall(r"```text\n(.*?)```", readme, re.DOTALL)[1:]
     shown = [line for block in printed_blocks for line in normal(block)]
-    (start,) = re.findall(r"^(OTEL_.*?)python ", readme, re.DOTALL | re.MULTILINE)
+    (start,) = re.findall(r"^(OTEL_.*?)make run ", readme, re.DOTALL | re.MULTILINE)
     variables = dict(word.split("=", 1) for word in shlex.split(start.replace("\\\n", "")))
     port = free_port()
     endpoint = variables["OTEL_EXPORTER_OTLP_ENDPOINT"]

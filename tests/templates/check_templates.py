@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from agentserver.cli.new import KINDS
+from agentserver.cli.commands.new import KINDS
 from agentserver.testing import run_server
 from tests.cli.containers import health_check
 from tests.cli.process import clean_environment

@@ -10,9 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.cli.commands.test_dev import AGENT, listening, said, save
 from tests.cli.process import cli
-from tests.cli.terminal import terminal
-from tests.cli.test_dev import AGENT, listening, said, save
+from tests.cli.pseudo_terminal import terminal
 from tests.servers import ROOT, free_port
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from agentserver.cli.outcome import Exit, MissingPackageError
+from agentserver.cli.errors import Exit, MissingPackageError
 
 __all__ = ["completion"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from agentserver.cli.outcome import Exit
+from agentserver.cli.errors import Exit
 from agentserver.cli.target import is_program, load, run_program
 from agentserver.wire import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE, PORT_VARIABLE
 
@@ -29,8 +29,7 @@ def serve(target: str) -> None:
     if is_program(target):
         run_program(target)
         return
-    from agentserver.invocations.builder import AgentHost, AgentHostBuilder
-    from agentserver.invocations.server import InvocationsServer
+    from agentserver import AgentHost, AgentHostBuilder, InvocationsServer
 
     found = load(target)
     if isinstance(found, AgentHostBuilder):

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.cli.process import cli
-from tests.cli.terminal import Terminal, terminal
+from tests.cli.pseudo_terminal import Terminal, terminal
 from tests.servers import DEADLINE
 
 AGENT = """

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from agentserver.cli import findings
-from agentserver.cli.console import print_json, print_text, styled
+from agentserver.cli.errors import Exit
 from agentserver.cli.findings import Finding, Status
-from agentserver.cli.outcome import Exit
+from agentserver.cli.terminal.output import print_json, print_text, styled
 from agentserver.wire import LOG_LEVEL_VARIABLE, PORT_VARIABLE
 
 __all__ = ["doctor"]

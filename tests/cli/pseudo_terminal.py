@@ -16,7 +16,12 @@ from pathlib import Path
 from tests.cli.process import clean_environment
 from tests.servers import DEADLINE
 
-_TERMINAL = {"TERM": "xterm", "COLUMNS": "200", "PROMPT_TOOLKIT_NO_CPR": "1"}
+_TERMINAL = {
+    "TERM": "xterm",
+    "COLUMNS": "200",
+    "PROMPT_TOOLKIT_NO_CPR": "1",
+    "XDG_STATE_HOME": os.devnull,  # no history is kept
+}
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[()=>][A-Z0-9]?)")
 
 

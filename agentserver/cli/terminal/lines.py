@@ -6,15 +6,21 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import CompleteEvent
+    from prompt_toolkit.document import Document
 
-__all__ = ["Lines", "open_lines"]
+__all__ = ["Complete", "Lines", "open_lines"]
+
+Complete: TypeAlias = Callable[[str], tuple[int, list[str]]]
+"""Given the line up to the cursor: how many of its last characters are replaced, and by what."""
 
 _READ_SIZE: Final = 65_536
 _QUEUED: Final = 100
@@ -71,22 +77,49 @@ class _TypedLines(Lines):
 
 
 @contextmanager
-def open_lines(words: Iterable[str], *, interactive: bool) -> Generator[Lines, None, None]:
+def open_lines(complete: Complete, *, interactive: bool) -> Generator[Lines, None, None]:
     """Give the lines; inside the block, what is printed appears above the line being typed.
 
     Args:
-        words: What the Tab key completes.
+        complete: What the Tab key does.
         interactive: Whether a person types.
     """
     # The extra is a comfort: lines can be read without it.
     if not interactive or find_spec("prompt_toolkit") is None:
         yield Lines()
         return
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.completion import WordCompleter
     from prompt_toolkit.patch_stdout import patch_stdout
 
-    completer = WordCompleter(sorted(words), sentence=True)
-    session: PromptSession[str] = PromptSession(completer=completer, complete_while_typing=False)
     with patch_stdout(raw=True):
-        yield _TypedLines(session)
+        yield _TypedLines(_session(complete))
+
+
+def _session(complete: Complete) -> PromptSession[str]:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import Completer, Completion
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    class LineCompleter(Completer):
+        def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+            replaced, options = complete(document.text_before_cursor)
+            return (Completion(option, -replaced) for option in options)
+
+    file = _history_file()
+    return PromptSession(
+        completer=LineCompleter(),
+        complete_while_typing=False,
+        history=InMemoryHistory() if file is None else FileHistory(str(file)),
+    )
+
+
+def _history_file() -> Path | None:
+    """The file that keeps what was typed, for its owner alone; None if there can be none."""
+    state = os.environ.get("XDG_STATE_HOME")
+    try:
+        directory = (Path(state) if state else Path.home() / ".local" / "state") / "agentserver"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = directory / "history"
+        file.touch(mode=0o600)
+    except (OSError, RuntimeError):  # nowhere to write, no home
+        return None
+    return file

@@ -10,10 +10,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from agentserver.cli.dev_log import own_traceback
+from agentserver.cli.development.log import own_traceback
+from tests.cli.commands.test_dev import listening, save
 from tests.cli.process import cli
-from tests.cli.terminal import terminal
-from tests.cli.test_dev import listening, save
+from tests.cli.pseudo_terminal import terminal
 
 AGENT = """
 from agentserver import BadRequestError, InvocationActionHandler, InvocationError

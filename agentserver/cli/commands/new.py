@@ -12,16 +12,16 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from agentserver._version import __version__
-from agentserver.cli.console import note, print_json
+from agentserver import __version__
+from agentserver.cli.errors import CommandError, Exit
 from agentserver.cli.files import read_file
-from agentserver.cli.outcome import CommandError, Exit
+from agentserver.cli.terminal.output import note, print_json
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL, PROTOCOL_VERSION
 
 __all__ = ["KINDS", "Kind", "new"]
 
 _DISTRIBUTION: Final = "agentserver-invocations"
-_TEMPLATES: Final = Path(__file__).parent / "templates"
+_TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 _NAME: Final = re.compile(r"[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _WHEEL: Final = re.compile(r"agentserver_invocations-\d+\.\d+[^-]*-.*\.whl")
 _TAKEN: Final = frozenset({"agentserver", "aiohttp", "pytest", "tests"})

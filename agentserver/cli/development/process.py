@@ -1,4 +1,4 @@
-"""``agentserver dev``: the server in a process of its own, started anew whenever a file changes.
+"""The server that is developed, as a process that is started, ended and started anew.
 
 The listening socket is this process's: while a server ends and the next one starts, requests wait in it.
 """
@@ -7,58 +7,37 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from fnmatch import fnmatch
 from pathlib import Path
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
-from agentserver.cli.console import note, styled
-from agentserver.cli.listener import open_listener
-from agentserver.cli.outcome import CommandError, Exit, MissingPackageError
-from agentserver.cli.target import TargetError
-from agentserver.cli.variables import read_variables
-from agentserver.environment import FoundryEnvironment
+from agentserver import FoundryEnvironment
+from agentserver.cli.development.listener import open_listener
+from agentserver.cli.development.variables import read_variables
+from agentserver.cli.terminal.output import note, styled
 from agentserver.errors import AgentServerError
 from agentserver.wire import LOG_FORMAT_VARIABLE, SHUTDOWN_TIMEOUT_VARIABLE
 
-__all__ = ["dev"]
+__all__ = ["ServerProcess"]
 
-_SUFFIXES: Final = (".py", ".yaml", ".yml", ".toml", ".json", ".env", ".md", ".txt", ".j2")
+_PROGRAM: Final = "agentserver.cli.development.server"
 _DRAIN_SECONDS: Final = 0.3
 """What requests under way have to end in: who saves a file does not want to wait for the old code."""
 _CLEAN_UP_SECONDS: Final = 0.7
 """What shutdown hooks have after that, until the server is killed."""
 
 
-def dev(arguments: argparse.Namespace) -> int:
-    """Serve the target and watch its files until Ctrl-C."""
-    directories = _directories(arguments)
-    changes = _changes(directories, arguments.include)
-    signal.signal(signal.SIGTERM, _interrupt)
-    server = _Server(arguments, directories[0])
-    note(f"watching {', '.join(map(str, directories))}; Ctrl-C ends")
-    try:
-        server.start()
-        for changed in changes:
-            if changed:
-                server.restart(f"{changed} changed")
-            server.look()
-    except KeyboardInterrupt:
-        server.wait_after_interrupt()
-    finally:
-        server.close()
-    return Exit.OK
+class ServerProcess:
+    """The server's process, the socket that it accepts on, and the variables that it gets.
 
-
-class _Server:
-    """The server's process, the socket that it accepts on, and the variables that it gets."""
+    Args:
+        arguments: Those of ``agentserver dev``.
+        directory: Where the files with variables are looked for, before the working directory.
+    """
 
     def __init__(self, arguments: argparse.Namespace, directory: Path) -> None:
         self._arguments = arguments
@@ -83,7 +62,13 @@ class _Server:
             descriptors = (listener.fileno(),)
         for name in ("log_level", "log_format"):
             options[name] = getattr(self._arguments, name)
-        command = [sys.executable, "-m", "agentserver.cli.devserver", self._arguments.target, *reason]
+        command = [
+            sys.executable,
+            "-m",
+            _PROGRAM,
+            self._arguments.target,
+            *reason,
+        ]
         for name, value in options.items():
             command += [] if value is None else [f"--{name.replace('_', '-')}={value}"]
         command += [f"--cors={origin}" for origin in self._arguments.cors]
@@ -155,44 +140,3 @@ class _Server:
             note(f"variables of {' and of '.join(said) or 'no file any more'}")
             self._sources = said
         return {**variables, **environment}
-
-
-def _changes(directories: list[Path], patterns: list[str]) -> Iterator[str]:
-    """Give the name of a changed file, or nothing every half second."""
-    try:
-        from watchfiles import DefaultFilter, watch
-    except ImportError:
-        raise MissingPackageError("'agentserver dev'") from None
-
-    ignore = DefaultFilter()
-    found = watch(
-        *directories,
-        watch_filter=lambda change, path: _is_watched(path, patterns) and ignore(change, path),
-        debounce=200,
-        step=20,
-        rust_timeout=500,
-        yield_on_timeout=True,
-        raise_interrupt=True,
-    )
-    return (min((Path(path).name for _, path in changes), default="") for changes in found)
-
-
-def _is_watched(path: str, patterns: list[str]) -> bool:
-    name = os.path.basename(path)
-    return path.endswith(_SUFFIXES) or any(fnmatch(name, pattern) for pattern in patterns)
-
-
-def _directories(arguments: argparse.Namespace) -> list[Path]:
-    place = arguments.target.partition(":")[0]
-    if place.endswith(".py") and not Path(place).is_file():
-        raise TargetError(f"There is no file {place!r} in {Path.cwd()}")
-    start = Path(place).resolve().parent if place.endswith(".py") else Path.cwd()
-    directories = [start, *(Path(directory).resolve() for directory in arguments.watch)]
-    for directory in directories:
-        if not directory.is_dir():
-            raise CommandError(f"There is no directory {str(directory)!r} to watch")
-    return directories
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

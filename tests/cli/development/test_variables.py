@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import Terminal, terminal
-from tests.cli.test_dev import listening, said, save
+from tests.cli.commands.test_dev import listening, said, save
+from tests.cli.pseudo_terminal import Terminal, terminal
 from tests.servers import free_port
 
 AGENT = """

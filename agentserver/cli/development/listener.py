@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 
-from agentserver.cli.outcome import CommandError, Exit
+from agentserver.cli.errors import CommandError, Exit
 
 __all__ = ["address_of", "open_listener"]
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import WSMsgType, web
 
 from agentserver import (
-    ActionContext,
-    InvocationActionHandler,
     InvocationContext,
-    InvocationError,
     InvocationWebSocketHandler,
 )
 from tests.cli.process import Outcome, cli
-from tests.cli.terminal import Terminal, terminal
+from tests.cli.pseudo_terminal import terminal
+from tests.cli.terminal.conversation import enter, events, ready
+from tests.cli.terminal.counter import Counter
 from tests.servers import free_port, serving
 
 
@@ -46,21 +43,6 @@ class Parrot(InvocationWebSocketHandler):
                 await websocket.send_str(f"You said: {message.data}")
 
 
-class Counter(InvocationActionHandler):
-    """Counts to the number in the payload, or for ever."""
-
-    async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> AsyncIterator[Any]:
-        if "to" not in payload:
-            raise InvocationError("no_number", "Say how far to count")
-        for number in range(payload["to"] or 1):
-            yield {"n": number}
-        if not payload["to"]:
-            await asyncio.Event().wait()
-
-    async def get_invocation(self, context: ActionContext) -> Any:
-        return {"state": "known", "id": context.invocation_id}
-
-
 @pytest.fixture
 async def parrot() -> AsyncGenerator[str, None]:
     async with serving(Parrot) as client:
@@ -77,10 +59,6 @@ async def piped(url: str, *lines: str, options: tuple[str, ...] = ()) -> Outcome
     """Talk to the parrot, which is told in the end that it is done."""
     stdin = "\n".join([*lines, "done"])
     return await cli("connect", "--url", url, "--linger", "10", *options, stdin=stdin)
-
-
-def events(done: Outcome) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in done.out.splitlines()]
 
 
 async def test_a_pipe_sends_lines_and_prints_messages(parrot: str) -> None:
@@ -224,61 +202,32 @@ async def test_a_broken_connection_is_resumed_when_asked(tmp_path: Path) -> None
     assert (len(visits), visits[1]) == (2, "s-7")
 
 
-async def enter(screen: Terminal, line: str, shown: str) -> None:
-    """Type *line*, and wait for what it leads to and for the next prompt."""
-    screen.type(line + "\r")
-    await screen.until(shown)
-    await screen.until(">")
-
-
-async def ready(screen: Terminal) -> None:
-    """Wait until the line can be typed."""
-    await screen.until("connected")
-    await screen.until(">")
-
-
-async def test_actions_from_a_pipe_run_side_by_side_to_their_ends(counter: str) -> None:
-    lines = ['{"to": 2}', '{"to": 3}']
-    done = await cli("connect", "--actions", "--json", "--url", counter, stdin="\n".join(lines))
-    assert done.code == 0
-    shown = events(done)
-    first, second = (event["invocation_id"] for event in shown if event["type"] == "invoke")
-    for invocation_id, count in ((first, 2), (second, 3)):
-        answers = [
-            e["payload"] for e in shown if e["type"] == "payload" and e["invocation_id"] == invocation_id
-        ]
-        assert answers == [{"n": number} for number in range(count)]
-        assert {"type": "end", "invocation_id": invocation_id} in shown
-    assert shown[-1] == {"type": "close", "code": 1000, "reason": ""}
-
-
-async def test_an_action_that_fails_ends_a_pipe_with_6(counter: str) -> None:
-    done = await cli("connect", "--actions", "--url", counter, stdin='{"to": 1}\n{}\n')
-    assert (done.code, done.out) == (6, '{"n": 0}\n')
-    assert done.err == "agentserver: error: no_number: Say how far to count\n"
-
-
-@pytest.mark.parametrize("line", ["hello", "[1]", "{"])
-async def test_an_action_needs_a_json_object(line: str, counter: str) -> None:
-    done = await cli("connect", "--actions", "--url", counter, stdin=line)
-    assert done.code == 2
-    assert done.sentence == 'An invocation is a JSON object, such as {"message": "hello"}'
-
-
-async def test_actions_have_no_conversation_to_resume(counter: str) -> None:
-    done = await cli("connect", "--actions", "--reconnect", "--url", counter)
-    assert done.code == 2
-    assert "--reconnect resumes a conversation" in done.sentence
-
-
-async def test_a_person_invokes_gets_and_cancels(counter: str) -> None:
-    async with terminal("connect", "--actions", "--url", counter) as screen:
+async def test_tab_completes_paths(parrot: str, tmp_path: Path) -> None:
+    (tmp_path / "some" / "deep place").mkdir(parents=True)
+    (tmp_path / "some" / "deep place" / "data.bin").write_bytes(b"abc")
+    async with terminal("connect", "--url", parrot, cwd=tmp_path) as screen:
         await ready(screen)
-        await enter(screen, '{"to": 0}', '< #1 {"n": 0}')
-        await enter(screen, "/get #1", '< #1 {"state": "known"')
-        await enter(screen, "/get #9", "There is no invocation #9")
-        await enter(screen, "/cancel 1", "#1 cancelled: ")
-        await enter(screen, '{"to": 1}', "#2 done")
-        screen.type("/quit\r")
-        await screen.until("closed with code 1000")
+        for typed, completed in (("/file so\t", "me/"), ("de\t", "ep place/"), ("da\t", "ta.bin")):
+            screen.type(typed)
+            await screen.until(completed)
+        screen.type("\r")
+        await screen.until("< (3 bytes: 63 62 61)")
+        screen.type("\x04")
         assert await screen.exit_code() == 0
+
+
+async def test_what_was_typed_is_there_the_next_time_for_its_owner_alone(parrot: str, tmp_path: Path) -> None:
+    env = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    async with terminal("connect", "--url", parrot, env=env) as screen:
+        await ready(screen)
+        await enter(screen, "remember me", "< You said: remember me")
+        screen.type("\x04")
+        assert await screen.exit_code() == 0
+    async with terminal("connect", "--url", parrot, env=env) as screen:
+        await ready(screen)
+        screen.type("\x1b[A\r")
+        await screen.until("< You said: remember me")
+        screen.type("\x04")
+        assert await screen.exit_code() == 0
+    history = tmp_path / "state" / "agentserver" / "history"
+    assert history.stat().st_mode & 0o077 == 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agentserver.cli.outcome import CommandError, MissingPackageError
+from agentserver.cli.errors import CommandError, MissingPackageError
 
 __all__ = ["Source", "read_variables"]
 

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from agentserver._http.exchange import current_exchange
 from agentserver._telemetry.correlation import correlation
-from agentserver.cli.console import styled
+from agentserver.cli.terminal.output import styled
 from agentserver.wire import WS_CLOSE_CODE_FIELD, WS_ERROR_CODE_FIELD
 
 __all__ = ["log_for_a_person", "own_traceback"]
@@ -23,7 +23,7 @@ _ExcInfo: TypeAlias = (
 
 _FOREIGN: Final = (
     "<frozen",
-    str(Path(__file__).parent.parent) + "/",
+    str(Path(__file__).parents[2]) + "/",
     str(Path(sys.base_prefix, "lib")) + "/",
 )
 _LEVEL_STYLES: Final = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}

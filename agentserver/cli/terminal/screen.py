@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agentserver.cli.console import note, print_json, print_text, styled
+from agentserver.cli.terminal.output import note, print_json, print_text, styled
 
 __all__ = ["Screen"]
 
@@ -50,6 +50,11 @@ class Screen:
             print_json({"type": kind, **fields})
         elif self.interactive:
             note(words, style)
+
+    def reconnected(self, session_id: str | None) -> None:
+        """Say that a connection which broke has been followed by another."""
+        words = f"connected again, session {session_id}"
+        self.event("reconnect", words, "yellow", session_id=session_id)
 
     def error(self, words: str) -> None:
         """Say what was wrong with a line."""

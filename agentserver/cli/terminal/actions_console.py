@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from agentserver.cli.connect import Console, Word
-from agentserver.cli.outcome import CommandError
-from agentserver.cli.screen import Screen
-from agentserver.client.errors import ActionError, ClientError, ConnectionClosedError
+from agentserver.cli.errors import CommandError
+from agentserver.cli.terminal.console import Console, Word
+from agentserver.cli.terminal.screen import Screen
+from agentserver.client import ActionError, ClientError, ConnectionClosedError
 
 if TYPE_CHECKING:
     from agentserver.client import ActionsConnection, ActionStream
@@ -19,14 +19,20 @@ __all__ = ["ActionsConsole"]
 
 
 class ActionsConsole(Console):
-    """Each line that is a JSON object is an invocation; they run side by side, numbered #1, #2 and so on."""
+    """Each line that is a JSON object is an invocation; they run side by side, numbered #1, #2 and so on.
 
-    def __init__(self, actions: ActionsConnection, screen: Screen) -> None:
+    Args:
+        actions: The connection, open.
+        screen: Where things are shown.
+        reconnects: Whether *actions* resumes its session when the connection breaks.
+    """
+
+    def __init__(self, actions: ActionsConnection, screen: Screen, *, reconnects: bool = False) -> None:
         self._actions = actions
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: list[str] = []
-        self._failed: ActionError | None = None
-        super().__init__(screen)
+        self._failed: ClientError | None = None
+        super().__init__(screen, reconnects=reconnects)
         screen.event(
             "open", "connected; a JSON object is an invocation, /help says what there is, Ctrl-D ends"
         )
@@ -34,9 +40,9 @@ class ActionsConsole(Console):
     def own_words(self) -> Mapping[str, Word]:
         """Gets, cancels and pings."""
         return {
-            "get": (self._get, "ask for the state of an invocation: /get #1, or its whole id"),
-            "cancel": (self._cancel, "cancel an invocation: /cancel #1, or its whole id"),
-            "ping": (self._ping, "send a Ping frame and show how long its Pong took"),
+            "get": Word(self._get, "ask for the state of one: /get #1, or its whole id", self._labels),
+            "cancel": Word(self._cancel, "cancel one: /cancel #1, or its whole id", self._labels),
+            "ping": Word(self._ping, "send a Ping frame and show how long its Pong took"),
         }
 
     async def line(self, text: str) -> None:
@@ -55,9 +61,22 @@ class ActionsConsole(Console):
 
     async def read(self) -> ConnectionClosedError | None:
         """Wait for the end; the invocations show their answers themselves."""
-        closed = await self._actions.closed()
-        await asyncio.gather(*self._tasks)
-        return None if self.over else closed
+        while True:
+            closed = await self._actions.closed()
+            await asyncio.gather(*self._tasks)
+            if self.over:
+                return None
+            if not self.reconnects or not await self._is_back():
+                return closed
+            self.screen.reconnected(closed.session_id)
+
+    async def _is_back(self) -> bool:
+        """Whether another connection has followed the one that ended."""
+        try:
+            await self._actions.ping()
+        except ConnectionClosedError:  # it was closed for good
+            return False
+        return True
 
     async def finish(self, reading: asyncio.Task[Any]) -> None:
         """Let a script's invocations end; a person's end with the connection."""
@@ -87,8 +106,12 @@ class ActionsConsole(Console):
                 code=error.code,
                 message=error.message,
             )
-        except ClientError:
-            return  # the connection's end, which is shown once for all
+        except ClientError as error:
+            # Without another connection its end is shown once, for all.
+            if self.reconnects:
+                self._failed = error
+                words = f"{label} may have run: {error}"
+                self.screen.event("lost", words, "red", invocation_id=invocation_id)
         else:
             self.screen.event("end", f"{label} done", invocation_id=invocation_id)
 
@@ -105,6 +128,10 @@ class ActionsConsole(Console):
             self.screen.payload(label, invocation_id, await ask(invocation_id))
         except ActionError as error:
             raise CommandError(str(error)) from None
+
+    def _labels(self, start: str) -> list[str]:
+        labels = [f"#{number}" for number in range(1, len(self._ids) + 1)]
+        return [label for label in labels if label.startswith(start)]
 
     def _id_of(self, label: str) -> str:
         number = label.removeprefix("#")

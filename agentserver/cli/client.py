@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from agentserver.cli.outcome import CommandError, Exit
+from agentserver.cli.errors import CommandError, Exit
 from agentserver.wire import PORT_VARIABLE, PROJECT_ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:

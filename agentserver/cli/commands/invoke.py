@@ -1,4 +1,4 @@
-"""``agentserver invoke``, ``get``, ``cancel`` and ``watch``: one call each, its answer on standard output."""
+"""``agentserver invoke``: one call, its answer on standard output while it comes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from agentserver.cli.caller import calling, url_of
-from agentserver.cli.console import note, print_json, print_text, styled
+from agentserver.cli.client import calling, url_of
+from agentserver.cli.errors import CommandError, Exit
 from agentserver.cli.files import read_file
-from agentserver.cli.outcome import CommandError, Exit
+from agentserver.cli.terminal.answers import json_or_text, print_answer
+from agentserver.cli.terminal.output import note, print_json, print_text, styled
 from agentserver.wire import ACTIONS_ROUTE, WEBSOCKET_ROUTE
 
 if TYPE_CHECKING:
-    from agentserver.client import Answer, InvocationsClient, Stream
+    from agentserver.client import InvocationsClient, Stream
 
-__all__ = ["cancel", "get", "invoke", "watch"]
+__all__ = ["invoke"]
 
-_FAILED: Final = frozenset({"failed", "failure", "error", "errored", "expired", "timed_out"})
-_CANCELLED: Final = frozenset({"cancelled", "canceled", "aborted"})
 _PROBE_SECONDS: Final = 2.0
 
 
@@ -45,61 +44,6 @@ def invoke(arguments: argparse.Namespace) -> int:
         return Exit.OK
 
     return calling(arguments, call)
-
-
-def get(arguments: argparse.Namespace) -> int:
-    """Print the state of an invocation."""
-
-    async def call(client: InvocationsClient) -> int:
-        _print_answer(await client.get(arguments.id), as_json=arguments.json)
-        return Exit.OK
-
-    return calling(arguments, call)
-
-
-def cancel(arguments: argparse.Namespace) -> int:
-    """Cancel an invocation and print what the agent says."""
-
-    async def call(client: InvocationsClient) -> int:
-        _print_answer(await client.cancel(arguments.id), as_json=arguments.json)
-        return Exit.OK
-
-    return calling(arguments, call)
-
-
-def watch(arguments: argparse.Namespace) -> int:
-    """Print the state of an invocation each time it changes, until it is done."""
-
-    async def call(client: InvocationsClient) -> int:
-        last: bytes | None = None
-
-        def done(answer: Answer) -> bool:
-            nonlocal last
-            if answer.body != last:
-                last = answer.body
-                _print_answer(answer, as_json=arguments.json)
-            return not answer.running
-
-        answer = await client.wait(
-            arguments.id, done=done, interval=arguments.interval, timeout=arguments.timeout
-        )
-        return _exit_of_state(_state(answer))
-
-    return calling(arguments, call)
-
-
-def _state(answer: Answer) -> str:
-    """The word that a JSON answer has as its ``status``; empty without one."""
-    try:
-        return str(json.loads(answer.body)["status"]).lower()
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ""
-
-
-def _exit_of_state(state: str) -> Exit:
-    if state in _CANCELLED:
-        return Exit.CANCELLED
-    return Exit.AGENT if state in _FAILED else Exit.OK
 
 
 async def _point_to_websocket(url: str) -> None:
@@ -157,11 +101,11 @@ async def _print_stream(stream: Stream, *, as_json: bool) -> None:
     if stream.content_type == "text/event-stream":
         async for event in stream.events():
             if as_json:
-                print_json({"event": event.event, "id": event.id, "data": _json_or_text(event.data)})
+                print_json({"event": event.event, "id": event.id, "data": json_or_text(event.data)})
             else:
                 _print_event(event.event, event.data)
     elif as_json or (stream.content_type == "application/json" and sys.stdout.isatty()):
-        _print_answer(await stream.answer(), as_json=as_json)
+        print_answer(await stream.answer(), as_json=as_json)
     else:
         await _print_chunks(stream)
 
@@ -179,28 +123,3 @@ async def _print_chunks(stream: Stream) -> None:
         end = chunk[-1:] or end
     if end != b"\n" and sys.stdout.isatty():
         print()
-
-
-def _print_answer(answer: Answer, *, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "status": answer.status,
-                "invocation_id": answer.invocation_id,
-                "session_id": answer.session_id,
-                "request_id": answer.request_id,
-                "content_type": answer.content_type,
-                "body": _json_or_text(answer.text),
-            }
-        )
-    elif answer.content_type == "application/json" and sys.stdout.isatty():
-        print_text(json.dumps(answer.json(), indent=2, ensure_ascii=False))
-    else:
-        print_text(answer.text)
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

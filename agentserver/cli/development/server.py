@@ -13,15 +13,15 @@ from typing import Any
 
 from aiohttp import web
 
+from agentserver import FoundryEnvironment
 from agentserver._hosting.builder import HostBuilder
-from agentserver.cli.console import note, styled
-from agentserver.cli.cors import allow_origins
-from agentserver.cli.dev_log import log_for_a_person, own_traceback
-from agentserver.cli.listener import address_of
-from agentserver.cli.outcome import Exit, exit_of
-from agentserver.cli.run import serve, set_variables
+from agentserver.cli.commands.run import serve, set_variables
+from agentserver.cli.development.cors import allow_origins
+from agentserver.cli.development.listener import address_of
+from agentserver.cli.development.log import log_for_a_person, own_traceback
+from agentserver.cli.errors import Exit, exit_of
 from agentserver.cli.target import TargetError
-from agentserver.environment import FoundryEnvironment
+from agentserver.cli.terminal.output import note, styled
 from agentserver.errors import AgentServerError
 from agentserver.wire import LOG_FORMAT_VARIABLE
 

@@ -1,0 +1,1 @@
+"""What ``agentserver dev`` is made of: the server's process, its socket, its variables, its log."""
