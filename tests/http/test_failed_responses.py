@@ -102,6 +102,18 @@ async def bad_stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def unpreparable(_request: web.Request) -> web.StreamResponse:
+    return Unpreparable()
+
+
+def failing_payload(_request: web.Request) -> web.StreamResponse:
+    return web.Response(body=parts_that_fail())
+
+
+def fine(_request: web.Request) -> str:
+    return "fine"
+
+
 @every_way
 @pytest.mark.parametrize(
     "make",
@@ -109,8 +121,8 @@ async def bad_stream(request: web.Request) -> web.StreamResponse:
         bad_header(web.Response),
         bad_header(web.StreamResponse),
         bad_stream,
-        lambda _request: Unpreparable(),
-        lambda _request: web.Response(body=object_that_fails()),
+        unpreparable,
+        failing_payload,
     ],
     ids=["header", "header of a stream", "prepared", "prepare", "payload"],
 )
@@ -132,10 +144,6 @@ async def parts_that_fail() -> AsyncIterator[bytes]:
     yield b""
 
 
-def object_that_fails() -> AsyncIterator[bytes]:
-    return parts_that_fail()
-
-
 async def test_a_signal_that_raises_is_a_500_and_is_not_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     calls: list[web.StreamResponse] = []
 
@@ -149,7 +157,7 @@ async def test_a_signal_that_raises_is_a_500_and_is_not_asked_again(caplog: pyte
     caplog.set_level(logging.INFO)
     for request in (post(), get("/readiness"), get("/readiness", method="HEAD")):
         calls.clear()
-        async with serving(answering(Plain, lambda _request: "fine"), configure) as client:
+        async with serving(answering(Plain, fine), configure) as client:
             answer = await ask(client, request, head=b"HEAD" in request)
         assert answer.status == 500
         assert b"secret" not in answer.body
@@ -202,7 +210,7 @@ async def test_a_route_or_middleware_that_returns_no_response_is_a_500(
             builder.app.middlewares.append(middleware)
 
     caplog.set_level(logging.INFO)
-    async with serving(answering(Plain, lambda _request: "fine"), configure) as client:
+    async with serving(answering(Plain, fine), configure) as client:
         answer = await ask(client, get("/mine") if where == "route" else post())
     assert answer.error == INTERNAL
     assert f"a route or middleware of the application returned {type(result).__name__}" in caplog.text
@@ -219,7 +227,10 @@ async def test_a_file_is_sent_once(handler: Any, configure: Any, tmp_path: Path)
         await response.prepare(request)
         return response
 
-    for make in (lambda _request: web.FileResponse(path), prepared):
+    def returned(_request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(path)
+
+    for make in (returned, prepared):
         found = await answers(handler, configure, make, post(), get("/readiness"))
         assert found[0].body == b"x" * 100_000
         assert found[1].status == 200
@@ -249,7 +260,13 @@ async def test_a_middleware_may_hand_on_a_clone_of_the_request() -> None:
     def configure(builder: AgentHostBuilder) -> None:
         builder.app.middlewares.append(clone)
 
-    for make in (lambda request: str(request.remote), lambda request: web.Response(text=str(request.remote))):
+    def text(request: web.Request) -> str:
+        return str(request.remote)
+
+    def response(request: web.Request) -> web.Response:
+        return web.Response(text=str(request.remote))
+
+    for make in (text, response):
         found = await answers(Plain, configure, make, post(), post())
         assert [answer.body for answer in found] == [b"192.0.2.1"] * 2
 
