@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 from urllib.parse import urlsplit
 
 from agentserver import wire
-from agentserver._record import record
 from agentserver.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from agentserver._telemetry.settings import ExportSettings
 
 DEFAULT_PORT: Final = 8088
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS: Final = ("text", "json")
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class FoundryEnvironment:
     """The container's environment, validated and immutable; ``FoundryEnvironment.read()`` makes it.
 
@@ -28,15 +26,14 @@ class FoundryEnvironment:
         port: TCP port to listen on, 1 to 65535 (``PORT``).
         agent_name: ``FOUNDRY_AGENT_NAME``; empty on a developer's machine.
         agent_version: ``FOUNDRY_AGENT_VERSION``.
-        agent_id: ``FOUNDRY_AGENT_ID``, else ``NAME:VERSION`` of the two above.
+        agent_id: ``FOUNDRY_AGENT_ID``, else ``NAME:VERSION`` of the two above, or the name alone.
         project_endpoint: ``FOUNDRY_PROJECT_ENDPOINT``, a URL.
         project_arm_id: ``FOUNDRY_PROJECT_ARM_ID``.
         session_id: ``FOUNDRY_AGENT_SESSION_ID``: the session this container was started for.
         is_hosted: Whether ``FOUNDRY_HOSTING_ENVIRONMENT`` is set.
         azure_monitor_connection_string: ``APPLICATIONINSIGHTS_CONNECTION_STRING``; a secret.
         otlp_endpoint: ``OTEL_EXPORTER_OTLP_ENDPOINT``.
-        export: Where traces, metrics and logs are exported to, as all ``OTEL_*`` variables together
-            say; ``None`` without any.
+        telemetry_variables: All ``OTEL_*`` variables, for telemetry to read; they may have secrets in them.
         sse_keepalive_interval: Seconds of silence before a comment is sent on an event stream; 0 is off.
         ws_keepalive_interval: Seconds between WebSocket Ping frames; 0 is off.
         shutdown_timeout: Seconds that requests in flight may take to finish at shutdown.
@@ -54,7 +51,7 @@ class FoundryEnvironment:
     is_hosted: bool = False
     azure_monitor_connection_string: str = ""
     otlp_endpoint: str = ""
-    export: ExportSettings | None = None
+    telemetry_variables: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     sse_keepalive_interval: int = 15
     ws_keepalive_interval: float = 0.0
     shutdown_timeout: float = 30.0
@@ -78,14 +75,15 @@ class FoundryEnvironment:
             port=source.port(),
             agent_name=name,
             agent_version=version,
-            agent_id=source.text(wire.AGENT_ID_VARIABLE) or (f"{name}:{version}" if version else name),
+            agent_id=source.text(wire.AGENT_ID_VARIABLE)
+            or (f"{name}:{version}" if name and version else name),
             project_endpoint=source.text(wire.PROJECT_ENDPOINT_VARIABLE),
             project_arm_id=source.text(wire.PROJECT_ARM_ID_VARIABLE),
             session_id=source.session_id(),
             is_hosted=bool(source.text(wire.HOSTING_VARIABLE)),
             azure_monitor_connection_string=source.text(wire.AZURE_MONITOR_VARIABLE),
             otlp_endpoint=source.text(wire.OTLP_ENDPOINT_VARIABLE),
-            export=_export(variables),
+            telemetry_variables=source.starting_with("OTEL_"),
             sse_keepalive_interval=int(source.seconds(wire.SSE_KEEPALIVE_VARIABLE, 15, whole=True)),
             ws_keepalive_interval=source.seconds(wire.WS_KEEPALIVE_VARIABLE, 0.0),
             shutdown_timeout=source.seconds(wire.SHUTDOWN_TIMEOUT_VARIABLE, 30.0),
@@ -108,23 +106,23 @@ class FoundryEnvironment:
         }
         return " ".join(f"{key}={value}" for key, value in parts.items())
 
-
-def _export(variables: Mapping[str, str]) -> ExportSettings | None:
-    if not any(name.startswith("OTEL_") for name in variables):
-        return None
-    from agentserver._telemetry.settings import ExportSettings
-
-    return ExportSettings.read(variables)
+    def __repr__(self) -> str:
+        return f"<FoundryEnvironment port={self.port} {self.describe()}>"
 
 
-@record(frozen=True, eq=False, repr=False)
 class _Variables:
     """Typed access to a mapping of strings; an error names variable, value and what is expected."""
 
-    values: Mapping[str, str]
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
 
     def text(self, name: str) -> str:
-        return self.values.get(name, "").strip()
+        return self._values.get(name, "").strip()
+
+    def starting_with(self, prefix: str) -> Mapping[str, str]:
+        return MappingProxyType(
+            {name: text for name, text in self._values.items() if name.startswith(prefix)}
+        )
 
     def port(self) -> int:
         value = self.text(wire.PORT_VARIABLE)

@@ -20,9 +20,8 @@ Any other exception of a handler is a 500 ``internal_error`` of which nothing re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from agentserver._record import record
 from agentserver.wire import (
     ERROR_DETAIL_MAX_LENGTH,
     ERROR_DETAIL_TRUNCATED,
@@ -46,6 +45,7 @@ __all__ = [
     "StartupError",
     "TooManyRequestsError",
     "classify",
+    "text_of",
 ]
 
 
@@ -101,7 +101,7 @@ class InvocationError(AgentServerError):
         self.code = str(code.value if isinstance(code, ErrorCode) else code)
         self.message = message
         self.status = status
-        self.headers = dict(headers or {})
+        self.headers = {str(name): str(value) for name, value in (headers or {}).items()}
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
@@ -159,7 +159,7 @@ class PlatformError(AgentServerError):
     error_source = ErrorSource.PLATFORM
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Failure:
     """What an exception becomes on the wire (contract, section 4)."""
 
@@ -183,15 +183,31 @@ def classify(error: BaseException) -> Failure:
         return Failure(error.status, error.code, error.message, source, headers=error.headers)
     detail = None
     source = ErrorSource.UPSTREAM
-    if getattr(error, "error_source", None) == ErrorSource.PLATFORM:
+    if _is_platforms(error):
         source = ErrorSource.PLATFORM
         detail = _detail(error)
     return Failure(500, ErrorCode.INTERNAL_ERROR.value, INTERNAL_ERROR_MESSAGE, source, detail)
 
 
+def text_of(error: BaseException) -> str:
+    """``str(error)``; of an exception that cannot even say what it is, that."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - somebody else's code, on the way of an error
+        return f"<{type(error).__name__} without a text: its __str__ raises>"
+
+
+def _is_platforms(error: BaseException) -> bool:
+    try:
+        return bool(getattr(error, "error_source", None) == ErrorSource.PLATFORM)
+    except Exception:  # noqa: BLE001 - as above: a property may raise
+        return False
+
+
 def _detail(error: BaseException) -> str:
-    cause = error.__cause__ if isinstance(error, PlatformError) and not error.args else error
-    text = f"{type(cause).__name__}: {cause}"
+    is_shell = isinstance(error, PlatformError) and not error.args
+    cause = (error.__cause__ if is_shell else None) or error
+    text = f"{type(cause).__name__}: {text_of(cause)}"
     # Beyond ASCII a header value is obsolete text (RFC 9110, section 5.5): visible ASCII and spaces stay.
     clean = "".join(c if " " <= c <= "~" else "?" if c > "\x9f" else "" for c in text)
     if len(clean) > ERROR_DETAIL_MAX_LENGTH:

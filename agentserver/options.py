@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from agentserver._record import record
+from agentserver._checks import SECONDS, SWITCH, TEXT, Check, check_options, optional, texts, whole
 from agentserver.errors import ConfigurationError
 
 _SEGMENT: Final = r"[!-~]+/[!-~]+( \([ -'*-~]+\))?"
-_AMOUNTS = (
-    "max_body_size",
-    "shutdown_timeout",
-    "shutdown_delay",
-    "keepalive_timeout",
-    "header_timeout",
-    "body_timeout",
-    "write_timeout",
-    "max_waiting",
-    "wait_timeout",
-    "retry_after",
-    "blocked_loop_threshold",
-)
-_COUNTS = ("max_request_line", "max_header_size", "max_header_count")
-_LIMITS = ("max_connections", "max_invocations", "max_session_invocations")
+_LIMIT: Final = optional(whole(1), "no limit")
+_CHECKS: Final[Mapping[str, Check]] = {
+    "host": optional(TEXT, "every interface"),
+    "port": optional(whole(0, 65535), "PORT or 8088"),
+    "max_body_size": whole(0),
+    "shutdown_timeout": optional(SECONDS, "the environment's"),
+    "shutdown_delay": SECONDS,
+    "cancel_on_disconnect": SWITCH,
+    "request_logging": SWITCH,
+    "keepalive_timeout": SECONDS,
+    "header_timeout": SECONDS,
+    "body_timeout": SECONDS,
+    "write_timeout": SECONDS,
+    "max_connections": _LIMIT,
+    "max_request_line": whole(1),
+    "max_header_size": whole(1),
+    "max_header_count": whole(1),
+    "server_segments": texts("assistant/1.0"),
+    "max_invocations": _LIMIT,
+    "max_session_invocations": _LIMIT,
+    "max_waiting": whole(0),
+    "wait_timeout": SECONDS,
+    "retry_after": whole(0),
+    "readiness_shows_saturation": SWITCH,
+    "blocked_loop_threshold": SECONDS,
+}
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AgentHostOptions:
     """The options of a host; ``builder.configure(max_body_size=…)`` replaces single ones.
 
@@ -63,10 +74,10 @@ class AgentHostOptions:
         readiness_shows_saturation: Whether ``/readiness`` says 503 while a further invocation would be
             refused because of ``max_invocations``.
         blocked_loop_threshold: Seconds a handler may keep the event loop from running before a warning names
-            it and ``/readiness`` is answered with 503 beside the loop; 0 is off.
+            it; 0 is off.
 
     Raises:
-        ConfigurationError: If a value is out of its range.
+        ConfigurationError: If a value is of another type, or out of its range.
     """
 
     host: str | None = None
@@ -94,35 +105,9 @@ class AgentHostOptions:
     blocked_loop_threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        self._check("port", "a whole number from 0 to 65535", _is_port)
-        for name in _AMOUNTS:
-            self._check(name, "a finite number, 0 or more", _is_amount)
-        for name in _COUNTS:
-            self._check(name, "a whole number, 1 or more", _is_count)
-        for name in _LIMITS:
-            self._check(name, "a whole number, 1 or more, or None for no limit", _is_count)
-        if isinstance(self.server_segments, str):
-            raise ConfigurationError("server_segments must be a tuple, such as ('assistant/1.0',)")
+        check_options(self, _CHECKS)
         for segment in self.server_segments:
             if not re.fullmatch(_SEGMENT, segment):
                 raise ConfigurationError(
                     f"server segment {segment!r} must look like NAME/VERSION or NAME/VERSION (comment)"
                 )
-
-    def _check(self, name: str, expected: str, is_good: Callable[[object], bool]) -> None:
-        value = getattr(self, name)
-        may_be_none = "None" in str(self.__dataclass_fields__[name].type)
-        if not (value is None and may_be_none) and not is_good(value):
-            raise ConfigurationError(f"{name} is {value!r}, but it must be {expected}")
-
-
-def _is_port(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value <= 65535
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 1
-
-
-def _is_amount(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value) and value >= 0

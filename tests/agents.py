@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ class ObedientHandler(InvocationWebSocketHandler):
     """Does what the first word of the body says, see the methods ``on_...``; any other word is echoed."""
 
     started = 0
+    kept: asyncio.Task[None]
 
     async def handle(self, request: web.Request, context: InvocationContext) -> Any:
         word, _, value = (await request.text()).partition(" ")
@@ -52,6 +54,29 @@ class ObedientHandler(InvocationWebSocketHandler):
     async def on_forever(self, _value: str, _context: InvocationContext) -> None:
         print("handler started", flush=True)
         await asyncio.Event().wait()
+
+    async def on_stubborn(self, _value: str, _context: InvocationContext) -> None:
+        print("stubborn", file=sys.stderr, flush=True)
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async def on_leave_task(self, kind: str, _context: InvocationContext) -> None:
+        ObedientHandler.kept = asyncio.create_task(self._task(kind))
+
+    async def on_spawn(self, kind: str, context: InvocationContext) -> None:
+        ObedientHandler.kept = context.spawn(self._task(kind), name=f"{kind} work")
+
+    async def _task(self, kind: str) -> None:
+        print("task started", file=sys.stderr, flush=True)
+        try:
+            await asyncio.sleep(1.0 if kind == "short" else 1000)
+            print("task done", file=sys.stderr, flush=True)
+        finally:
+            await asyncio.sleep(0)
+            print("task cleaned up", file=sys.stderr, flush=True)
+            if kind == "failing":
+                raise RuntimeError("it failed while it cleaned up")
 
     async def on_wind_down(self, _value: str, context: InvocationContext) -> str:
         await context.shutting_down.wait()

@@ -14,14 +14,15 @@ from tests.servers import ROOT
 PACKAGE = ROOT / "agentserver"
 
 # What each part may import of the project, besides itself.
-LOW = {"wire", "errors", "_record", "_version", "environment", "options"}
+LOW = {"wire", "errors", "_checks", "_record", "_version", "environment", "options"}
 ARROWS = {
     "wire": set[str](),
     "_record": set[str](),
     "_version": set[str](),
-    "errors": {"wire", "_record"},
-    "options": {"errors", "_record"},
-    "environment": {"wire", "errors", "_record", "_telemetry"},
+    "errors": {"wire"},
+    "_checks": {"errors"},
+    "options": {"errors", "_checks"},
+    "environment": {"wire", "errors"},
     "_services": LOW,
     "_telemetry": LOW | {"_http"},
     "_http": LOW | {"_telemetry"},

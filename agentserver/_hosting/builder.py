@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from typing_extensions import Self
@@ -33,9 +33,6 @@ class HostBuilder:
         environment: What the platform says; read from the process's environment by default.
     """
 
-    overrides: ClassVar[Mapping[str, Any]] = {}
-    """Options that go before those of the code: what the process's command line says."""
-
     environment: FoundryEnvironment = field(default_factory=FoundryEnvironment.read)
     options: AgentHostOptions = field(default_factory=AgentHostOptions)
     health: HealthChecks = field(default_factory=HealthChecks)
@@ -47,6 +44,7 @@ class HostBuilder:
         self._app: web.Application | None = None
         self._services: ServiceCollection | None = None
         self._tracing = TracingOptions()
+        self._is_built = False
 
     @property
     def services(self) -> ServiceCollection:
@@ -147,14 +145,15 @@ class HostBuilder:
         """Check everything and make the host.
 
         Raises:
-            StartupError: If the host could not serve as it is.
+            StartupError: If the host could not serve as it is, or has been made already.
         """
         return Host(self._parts())
 
     def _parts(self) -> HostParts:
         if not self._protocols:
             raise ConfigurationError("the host serves no protocol: call add_invocations(MyHandler) first")
-        self.configure(**self.overrides)
+        if self._is_built:
+            raise ConfigurationError("build() was called already: a builder makes one host, create another")
         lifetime = Lifetime()
         provider = None if self._services is None else self._services.build()
         limiter = limiter_for(self.options)
@@ -170,6 +169,7 @@ class HostBuilder:
         on_stop = [protocol.on_stop for protocol in self._protocols if protocol.on_stop is not None]
         if provider is not None:
             on_stop.append(provider.aclose)
+        self._is_built = True
         return HostParts(
             context=context,
             pipeline=pipeline,

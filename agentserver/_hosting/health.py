@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import web
 
@@ -15,7 +15,6 @@ from agentserver._http.error_response import to_json
 from agentserver._http.exchange import Exchange
 from agentserver._http.outcome import refused
 from agentserver._http.router import Route
-from agentserver._record import record
 from agentserver.errors import ConfigurationError, Failure
 from agentserver.wire import READINESS_ROUTE, ErrorCode, ErrorSource
 
@@ -25,8 +24,7 @@ logger = logging.getLogger("agentserver")
 _HEALTHY: Final = b'{"status":"healthy"}'
 
 
-@record(frozen=True, eq=False, repr=False)
-class _Check:
+class _Check(NamedTuple):
     name: str
     check: HealthCheck
     timeout: float
@@ -37,6 +35,7 @@ class HealthChecks:
 
     def __init__(self) -> None:
         self._checks: list[_Check] = []
+        self._overdue: dict[str, asyncio.Task[bool]] = {}  # those that ignore their cancellation
 
     def add_check(self, name: str, check: HealthCheck, *, timeout: float = 5.0) -> HealthChecks:
         """Add a check.
@@ -67,15 +66,33 @@ class HealthChecks:
         verdicts = await asyncio.gather(*(self._passes(check) for check in self._checks))
         return [check.name for check, passed in zip(self._checks, verdicts, strict=True) if not passed]
 
-    @staticmethod
-    async def _passes(check: _Check) -> bool:
+    async def _passes(self, check: _Check) -> bool:
+        if check.name in self._overdue:
+            logger.warning("health check %s has not ended since it was cancelled", check.name)
+            return False
+        # A task of its own, for whose end nobody has to wait: a check may ignore its cancellation.
+        run = asyncio.create_task(_verdict(check), name=f"health check {check.name}")
         try:
-            return await asyncio.wait_for(check.check(), check.timeout) is not False
-        except asyncio.TimeoutError:
+            await asyncio.wait((run,), timeout=check.timeout)
+        finally:
+            run.cancel()
+        if not run.done():
             logger.warning("health check %s took longer than %g s", check.name, check.timeout)
-        # The boundary of user code: a check that raises is a check that fails.
-        except Exception:
-            logger.warning("health check %s failed", check.name, exc_info=True)
+            self._overdue[check.name] = run
+            run.add_done_callback(lambda _run: self._overdue.pop(check.name, None))
+            return False
+        if run.cancelled():
+            logger.warning("health check %s failed: it cancelled itself", check.name)
+            return False
+        return run.result()
+
+
+async def _verdict(check: _Check) -> bool:
+    try:
+        return await check.check() is not False
+    # The boundary of user code: a check that raises is a check that fails, and sys.exit() in it ends nothing.
+    except (Exception, SystemExit):
+        logger.warning("health check %s failed", check.name, exc_info=True)
         return False
 
 
@@ -98,12 +115,7 @@ def readiness_route(checks: HealthChecks, host: HostContext) -> Route:
 
 
 def _not_ready(status: str, message: str, failing: list[str]) -> web.StreamResponse:
-    body = to_json(not_ready_body(status, message, failing))
     failure = Failure(503, ErrorCode.UNAVAILABLE.value, message, ErrorSource.UPSTREAM)
-    return refused(failure, web.Response(status=503, text=body, content_type="application/json"))
-
-
-def not_ready_body(status: str, message: str, failing: list[str]) -> dict[str, object]:
-    """What ``/readiness`` tells along with a 503: a word, the failing checks, and the envelope."""
     error = {"code": ErrorCode.UNAVAILABLE.value, "message": message}
-    return {"status": status, "failed": failing, "error": error}
+    body = to_json({"status": status, "failed": failing, "error": error})
+    return refused(failure, web.Response(status=503, text=body, content_type="application/json"))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from agentserver.errors import StartupError
+from agentserver.errors import StartupError, text_of
 
 Hook: TypeAlias = Callable[[], object]
 """A function without arguments; if it is async, or what it returns can be awaited, it is awaited."""
@@ -43,7 +43,7 @@ async def run_at_shutdown(hooks: Iterable[Hook]) -> None:
 
 def failed_at_startup(what: str, error: Exception) -> StartupError:
     """The sentence for *error*, raised by *what* of the user's before the server could start."""
-    message = " ".join(str(error).split())
+    message = " ".join(text_of(error).split())
     reason = type(error).__name__ + (f": {message}" if message else "")
     return StartupError(f"{what} failed: {reason} (AGENTSERVER_LOG_LEVEL=DEBUG shows where)")
 

@@ -8,37 +8,34 @@ import logging
 import socket
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from typing_extensions import Self
 
 from agentserver._hosting.hooks import Hook, run_at_shutdown, run_at_startup
 from agentserver._hosting.process import (
-    end_without_busy_threads,
+    CLEAN_UP_TIME,
+    ListenOn,
+    StopSignals,
     exit_with,
-    on_stop_signal,
+    get_listen_on,
+    leave_behind,
     run_in_fastest_loop,
 )
 from agentserver._hosting.protocol import HostContext
-from agentserver._hosting.standby import Standby
 from agentserver._hosting.watchdog import Watchdog
-from agentserver._http.lifetime import Lifetime
+from agentserver._http.lifetime import Drained, Lifetime
 from agentserver._http.pipeline import Pipeline
 from agentserver._http.server import HostServer
-from agentserver._record import record
 from agentserver._telemetry.logging import configure_logging
 from agentserver._telemetry.setup import Telemetry
 from agentserver.errors import StartupError
 
 logger = logging.getLogger("agentserver")
 
-CLEAN_UP_TIME: Final = 5.0
-"""Seconds that a start-up hook has for its own cleaning up once it was cancelled."""
 
-
-@record(frozen=True, kw_only=True, eq=False, repr=False)
-class HostParts:
+class HostParts(NamedTuple):
     """What a builder makes a host of."""
 
     context: HostContext
@@ -68,6 +65,7 @@ class Host:
         self._server: HostServer | None = None
         self._listener: asyncio.Server | None = None
         self._watchdog: Watchdog | None = None
+        self._listen_on = ListenOn()
 
     @property
     def lifetime(self) -> Lifetime:
@@ -91,11 +89,13 @@ class Host:
         Exits with code 0 after a clean end, 1 or 2 with one line on standard error if it cannot start.
         """
         configure_logging(self._context.environment)
-        try:
-            run_in_fastest_loop(self._serve())
-        except StartupError as error:
-            exit_with(error)
-        end_without_busy_threads()
+        self._listen_on = get_listen_on()
+        with StopSignals() as signals:
+            try:
+                left = run_in_fastest_loop(self._serve(signals))
+            except StartupError as error:
+                exit_with(error)
+            leave_behind(left)
 
     async def start(self, *, listen: bool = True) -> None:
         """Run the start-up hooks and listen.
@@ -131,15 +131,17 @@ class Host:
 
     async def _listen(self, server: HostServer) -> None:
         options, environment = self._context.options, self._context.environment
-        port = environment.port if options.port is None else options.port
+        address = options.host if self._listen_on.host is None else self._listen_on.host
+        # What is said last is nearest: the variable, the code, the command line.
+        ports = (self._listen_on.port, options.port, environment.port)
+        port = next(port for port in ports if port is not None)
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(server, options.host, port, backlog=1024)
+            self._listener = await loop.create_server(server, address, port, backlog=1024)
         except OSError as error:
-            raise _cannot_listen(options.host, port, error) from None
+            raise _cannot_listen(address, port, error) from None
         if options.blocked_loop_threshold:
-            standby = Standby(self._listener, server, self._pipeline.server)
-            self._watchdog = Watchdog(options.blocked_loop_threshold, standby)
+            self._watchdog = Watchdog(options.blocked_loop_threshold)
         logger.info(
             "listening on port %d, serving %s; %s",
             self.port,
@@ -160,20 +162,13 @@ class Host:
         if self._server is not None:
             self._server.pre_shutdown()
             self.lifetime.begin_drain()
-            cancelled = await self.lifetime.drain(self._shutdown_timeout)
-            if cancelled:
-                logger.warning("%d requests were cancelled after the shutdown time-out", cancelled)
+            _report(await self.lifetime.drain(self._context.shutdown_timeout))
             await self._server.shutdown(1.0)
         hooks = list(self._on_shutdown)
         if self._app is not None:
             hooks += [self._app.shutdown, self._app.cleanup]
         await run_at_shutdown(hooks)
         await self._telemetry.stop()
-
-    @property
-    def _shutdown_timeout(self) -> float:
-        timeout = self._context.options.shutdown_timeout
-        return self._context.environment.shutdown_timeout if timeout is None else timeout
 
     async def __aenter__(self) -> Self:
         try:
@@ -188,9 +183,9 @@ class Host:
     ) -> None:
         await self.stop()
 
-    async def _serve(self) -> None:
+    async def _serve(self, signals: StopSignals) -> None:
         stopped = asyncio.Event()
-        on_stop_signal(stopped)
+        signals.call(stopped.set)
         try:
             if await _completes_before(stopped, self.start()):
                 await stopped.wait()
@@ -200,6 +195,17 @@ class Host:
         finally:
             await self.stop()
         logger.info("stopped")
+
+
+def _report(drained: Drained) -> None:
+    if drained.cancelled:
+        logger.warning("%d requests were cancelled after the shutdown time-out", drained.cancelled)
+    if drained.cancelled_spawned:
+        count = drained.cancelled_spawned
+        logger.warning("%d spawned tasks were cancelled after the shutdown time-out", count)
+    if drained.left:
+        names = ", ".join(drained.left)
+        logger.warning("%d of them ignored it and still run: %s", len(drained.left), names)
 
 
 async def _completes_before(stopped: asyncio.Event, starting: Coroutine[Any, Any, None]) -> bool:

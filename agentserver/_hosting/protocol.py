@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
@@ -12,7 +12,6 @@ from agentserver._http.lifetime import Lifetime
 from agentserver._http.pipeline import Pipeline
 from agentserver._http.router import Route, RouteTable
 from agentserver._http.server_header import server_header_segment
-from agentserver._record import record
 from agentserver._services.collection import ServiceProvider
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from agentserver._http.concurrency_limit import ConcurrencyLimiter
 
 
-@record(frozen=True, eq=False, repr=False)
-class HostContext:
+class HostContext(NamedTuple):
     """What a protocol learns of the host it is served by.
 
     Args:
@@ -40,9 +38,14 @@ class HostContext:
     provider: ServiceProvider | None = None
     limiter: ConcurrencyLimiter | None = None
 
+    @property
+    def shutdown_timeout(self) -> float:
+        """Seconds that requests in flight may take to finish: the option's, else the environment's."""
+        timeout = self.options.shutdown_timeout
+        return self.environment.shutdown_timeout if timeout is None else timeout
 
-@record(frozen=True, eq=False, repr=False)
-class ProtocolRegistration:
+
+class ProtocolRegistration(NamedTuple):
     """A protocol that a host serves; registered with ``builder.register_protocol``.
 
     Args:

@@ -1,8 +1,9 @@
 """Notices when the event loop does not run, and names who keeps it from running.
 
-A thread asks the loop for a sign of life a few times a second. While there is none, the thread says so in the
-log and answers readiness in the loop's place. What holds Python's global lock too, such as a long call into
-a C extension that does not release it, stops this thread as well and is seen only afterwards, if at all.
+A thread asks the loop for a sign of life a few times a second. If there is none for too long, the thread
+says in the log whose code runs, once for each function. Nothing is answered meanwhile: a probe that times out
+tells a balancer what it needs to know. What holds Python's global lock too, such as a long call into a C
+extension that does not release it, stops this thread as well and is not seen.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
-from agentserver._hosting.standby import Standby
-
 logger = logging.getLogger("agentserver")
 
 _FRAMEWORK: Final = frozenset({"aiohttp", "asyncio", "contextlib", "selectors", "uvloop"})
@@ -28,12 +27,10 @@ class Watchdog:
 
     Args:
         threshold: Seconds without a sign of life after which the loop counts as blocked, more than 0.
-        standby: Answers readiness meanwhile.
     """
 
-    def __init__(self, threshold: float, standby: Standby) -> None:
+    def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._standby = standby
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._alive = threading.Event()
@@ -43,10 +40,9 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; it is gone when this returns."""
+        """End the thread, without waiting for it: it may be in the middle of a line of the log."""
         self._stopped.set()
         self._alive.set()
-        self._thread.join()
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._threshold / 2):
@@ -57,7 +53,7 @@ class Watchdog:
                 return
             if not self._alive.wait(self._threshold) and not self._stopped.is_set():
                 self._warn_once()
-                self._standby.serve(until=self._alive.wait)
+            self._alive.wait()
 
     def _warn_once(self) -> None:
         culprit = culprit_of(sys._current_frames().get(self._loop_thread))

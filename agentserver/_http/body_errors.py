@@ -16,6 +16,8 @@ from typing import Final
 
 from aiohttp import web
 
+from agentserver.errors import text_of
+
 _MALFORMED: Final = "The request body is malformed"
 _NOT_JSON: Final = "The request body is not valid JSON text"
 _TOO_DEEP: Final = "The request body is nested too deeply"
@@ -52,7 +54,7 @@ def complaint(error: BaseException, request: web.BaseRequest) -> str | None:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, UnicodeDecodeError) and error.encoding == "utf-8":
         return _NOT_UTF_8
-    if isinstance(error, ValueError) and "integer string conversion" in str(error):
+    if isinstance(error, ValueError) and "integer string conversion" in text_of(error):
         return _TOO_LONG
     return next((sentence for kind, sentence in _SENTENCES.items() if isinstance(error, kind)), _MALFORMED)
 

@@ -105,7 +105,8 @@ class HostConnection(ParserConnection):
 
     Attributes:
         idle_since: When it began to wait for a request, in the loop's time; ``None`` while it serves one.
-        head_since: When it got a part of a request's headers that it waits for the rest of.
+        head_since: Since when it waits for the rest of a request's headers: from their first byte on, or from
+            the end of the request before, if they came during that.
         receiving: The body that arrives, or the last that did.
         heard: Whether some of it came since this was last set to ``False``.
         quiet_since: Since when nothing of it was seen to come.
@@ -114,6 +115,7 @@ class HostConnection(ParserConnection):
     """
 
     __slots__ = (
+        "_has_half_a_head",
         "_is_last",
         "_max_body_size",
         "_pipeline",
@@ -150,6 +152,7 @@ class HostConnection(ParserConnection):
         self._request_class = requests
         self._max_body_size = pipeline.max_body_size
         self._is_last = False
+        self._has_half_a_head = False  # what came last is the beginning of a request, and no more
         self.idle_since: float | None = loop.time()
         self.head_since: float | None = None
         self.receiving: StreamReader | None = None
@@ -169,11 +172,14 @@ class HostConnection(ParserConnection):
         """Parse *data*, serve what is complete, and stop a body that grows over the limit unannounced."""
         super().data_received(data)
         if self.queue:
+            self._has_half_a_head = False
             payload = self.queue[-1][1]
             self.receiving = None if payload.is_eof() else payload
             self._begin()
-        elif self.idle_since is not None and self.head_since is None:
-            self.head_since = self.loop.time()
+        elif data and (self.receiving is None or self.receiving.is_eof()):
+            self._has_half_a_head = True
+            if self.idle_since is not None and self.head_since is None:
+                self.head_since = self.loop.time()
         receiving = self.receiving
         if receiving is not None:
             self.heard = True
@@ -300,6 +306,8 @@ class HostConnection(ParserConnection):
             self.force_close()
         elif self.queue:
             self.loop.call_soon(self._begin, context=self.clean.copy())
+        elif self._has_half_a_head:
+            self.head_since = self.idle_since
 
 
 class SurplusConnection(HostConnection):

@@ -64,7 +64,7 @@ class Providers:
     """
 
     def __init__(self, environment: FoundryEnvironment, configure: Sequence[Callable[[Any], object]]) -> None:
-        self._export = environment.export or ExportSettings()
+        self._export = ExportSettings.read(environment.telemetry_variables)
         self._azure = _usable(environment.azure_monitor_connection_string)
         self._resource = _resource_of(environment)
         self._stops: list[Callable[[], object]] = []

@@ -14,6 +14,7 @@ from agentserver.environment import FoundryEnvironment
 if TYPE_CHECKING:
     from agentserver._telemetry.otel_observer import OwnMakers
     from agentserver._telemetry.providers import Providers
+    from agentserver._telemetry.settings import ExportSettings
 
 FLUSH_SECONDS: Final = 5.0  # at shutdown; a collector that does not answer must not keep the process
 
@@ -40,6 +41,9 @@ class Telemetry:
         environment: Says where to export to.
         options: What the builder was told.
         pipeline: What is observed.
+
+    Raises:
+        ConfigurationError: If an ``OTEL_*`` variable has a value that cannot be used.
     """
 
     def __init__(self, environment: FoundryEnvironment, options: TracingOptions, pipeline: Pipeline) -> None:
@@ -47,13 +51,14 @@ class Telemetry:
         self._options = options
         self._pipeline = pipeline
         self._providers: Providers | None = None
+        self._export = _export_settings(environment)
         pipeline.observe = self.observe
 
     def start(self) -> None:
         """Set up what is configured; nothing if nothing is, or if OpenTelemetry is not installed."""
         environment = self._environment
-        wanted = environment.export or environment.azure_monitor_connection_string or self._options.configure
-        disabled = environment.export is not None and environment.export.disabled
+        wanted = self._export or environment.azure_monitor_connection_string or self._options.configure
+        disabled = self._export is not None and self._export.disabled
         if disabled or not wanted:
             return
         try:
@@ -85,3 +90,11 @@ class Telemetry:
         if self._providers is not None:
             await self._providers.stop(FLUSH_SECONDS)
             self._providers = None
+
+
+def _export_settings(environment: FoundryEnvironment) -> ExportSettings | None:
+    if not environment.telemetry_variables:
+        return None
+    from agentserver._telemetry.settings import ExportSettings
+
+    return ExportSettings.read(environment.telemetry_variables)

@@ -215,7 +215,7 @@ class ActionConnection:
             session_id=session_id,
             headers=self._context._headers,
             query=self._context.query_parameters,
-            shutting_down=self._context.shutting_down,
+            lifetime=self._context._lifetime,
             cancel=partial(self._cancel, invocation_id),
         )
 

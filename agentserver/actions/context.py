@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from agentserver._http.lifetime import Lifetime
 from agentserver.invocations.context import InvocationContext
 
 __all__ = ["ActionContext"]
@@ -25,6 +26,7 @@ class ActionContext(InvocationContext):
         headers: The headers of the request that opened the connection.
         query: Its query parameters.
         shutting_down: Set once the server was asked to stop.
+        lifetime: The server's, as for `InvocationContext`.
         cancel: Cancels the running invocation of this id; by default nothing runs.
     """
 
@@ -38,6 +40,7 @@ class ActionContext(InvocationContext):
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         shutting_down: asyncio.Event | None = None,
+        lifetime: Lifetime | None = None,
         cancel: Callable[[], Awaitable[bool]] = _nothing_runs,
     ) -> None:
         super().__init__(
@@ -46,6 +49,7 @@ class ActionContext(InvocationContext):
             headers=headers,
             query=query,
             shutting_down=shutting_down,
+            lifetime=lifetime,
         )
         self._cancel = cancel
 

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from agentserver._telemetry.settings import ExportSettings
 from agentserver._version import __version__
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
@@ -114,6 +115,7 @@ def environment() -> Finding:
     """Whether the server could start with the variables as they are."""
     try:
         found = FoundryEnvironment.read()
+        ExportSettings.read(found.telemetry_variables)
     except ConfigurationError as error:
         return Finding("environment", Status.PROBLEM, str(error), "change or unset that variable")
     return Finding("environment", Status.OK, found.describe())

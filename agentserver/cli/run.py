@@ -43,7 +43,7 @@ def serve(target: str) -> None:
 
 def prepare(arguments: argparse.Namespace) -> None:
     """Let options go before their variables and before the code, which is imported after this."""
-    from agentserver._hosting.builder import HostBuilder
+    from agentserver._hosting.process import ListenOn, set_listen_on
 
     for name, value in (
         (LOG_LEVEL_VARIABLE, arguments.log_level),
@@ -52,5 +52,4 @@ def prepare(arguments: argparse.Namespace) -> None:
     ):
         if value:  # port 0 is an option alone: any free one
             os.environ[name] = str(value)
-    options = {"port": arguments.port, "host": arguments.host}
-    HostBuilder.overrides = {name: value for name, value in options.items() if value is not None}
+    set_listen_on(ListenOn(arguments.host, arguments.port))

@@ -48,7 +48,7 @@ class Endpoints:
         self._documents = definition.interface.documents
         session_id = host.environment.session_id
         self._session_id = session_id if is_valid_id(session_id) else ""
-        self._shutting_down = host.lifetime.shutting_down
+        self._lifetime = host.lifetime
         self._limiter = host.limiter
         self._direct = not (factory.needs_scope or "handle" in definition.streaming or host.limiter)
 
@@ -129,7 +129,7 @@ class Endpoints:
             session_id=session_id,
             headers=request.headers,
             query=query,
-            shutting_down=self._shutting_down,
+            lifetime=self._lifetime,
         )
 
     async def _call(

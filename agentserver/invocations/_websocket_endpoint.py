@@ -78,7 +78,7 @@ class WebSocketEndpoint:
             session_id=session_id,
             headers=request.headers,
             query=request.query,
-            shutting_down=self._lifetime.shutting_down,
+            lifetime=self._lifetime,
         )
         websocket = WebSocket(handshake, options)
         connection = Connection(websocket, context, self._factory, self._lifetime, options, exchange=exchange)

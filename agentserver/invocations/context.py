@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import ClassVar
+import inspect
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
-from agentserver._record import record
+from agentserver._http.lifetime import Lifetime
 from agentserver.wire import (
     CALL_ID_HEADER,
     CHAT_ISOLATION_KEY_HEADER,
@@ -17,8 +19,10 @@ from agentserver.wire import (
     USER_ISOLATION_KEY_HEADER,
 )
 
+T = TypeVar("T")
 
-@record(frozen=True)
+
+@dataclass(frozen=True)
 class IsolationContext:
     """The keys by which data of users and chats is kept apart; never logged.
 
@@ -36,7 +40,7 @@ class IsolationContext:
 IsolationContext.EMPTY = IsolationContext()
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PlatformContext:
     """Who calls, as the platform says (container protocol 2.0.0); never logged.
 
@@ -64,10 +68,12 @@ class InvocationContext:
         session_id: The id of the conversation; the key for what is stored per session.
         headers: The request's headers, of which the properties below show their parts.
         query: The request's query parameters.
-        shutting_down: Set once the server was asked to stop, for those who want to wind down early.
+        shutting_down: Set once the server was asked to stop, for those who want to wind down early; by
+            default that of *lifetime*.
+        lifetime: The server's, which counts what is spawned; a test needs none.
     """
 
-    __slots__ = ("_headers", "_invocation_id", "_query", "_session_id", "_shutting_down")
+    __slots__ = ("_headers", "_invocation_id", "_lifetime", "_query", "_session_id", "_shutting_down")
 
     def __init__(
         self,
@@ -77,12 +83,14 @@ class InvocationContext:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         shutting_down: asyncio.Event | None = None,
+        lifetime: Lifetime | None = None,
     ) -> None:
         self._invocation_id = invocation_id
         self._session_id = session_id
         self._headers = headers if isinstance(headers, CIMultiDictProxy) else CIMultiDict(headers or {})
         self._query = query if isinstance(query, MultiDictProxy) else MultiDictProxy(MultiDict(query or {}))
-        self._shutting_down = shutting_down or asyncio.Event()
+        self._lifetime = lifetime or Lifetime()
+        self._shutting_down = shutting_down or self._lifetime.shutting_down
 
     @property
     def invocation_id(self) -> str:
@@ -121,6 +129,32 @@ class InvocationContext:
     def shutting_down(self) -> asyncio.Event:
         """Set once the server was asked to stop."""
         return self._shutting_down
+
+    def spawn(self, work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+        """Start *work* that may outlast this request: no client that leaves cancels it.
+
+        .. code-block:: python
+
+            context.spawn(self.summarise(context.session_id), name="summary")
+            return {"status": "started"}
+
+        It keeps the ids and the trace of the invocation: its log lines, spans and calls carry them. A server
+        that ends waits for it as for a request, within the shutdown time-out, and then cancels it. Scoped
+        services are closed with the request; *work* must not use them.
+
+        Args:
+            work: A coroutine, such as ``summarise()``.
+            name: What the log calls it; the coroutine's own name by default.
+
+        Returns:
+            The task. Nobody has to await it: an error is logged, with the ids of the invocation.
+
+        Raises:
+            TypeError: If *work* is no coroutine.
+        """
+        if not inspect.iscoroutine(work):
+            raise TypeError(f"spawn() takes a coroutine, such as spawn(work()), not {work!r}")
+        return self._lifetime.spawn(work, name or work.__qualname__.rpartition("<locals>.")[2])
 
     def _header(self, name: str) -> str | None:
         # The first value, trimmed; empty means absent (contract, section 2).

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from agentserver._record import record
+from agentserver._checks import SOME_SECONDS, SWITCH, Check, check_options, texts, whole
 from agentserver.errors import ConfigurationError
 
 _PROTOCOL_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_CHECKS: Final[Mapping[str, Check]] = {
+    "websocket_max_message_size": whole(1),
+    "websocket_close_timeout": SOME_SECONDS,
+    "websocket_protocols": texts("chat"),
+    "websocket_compression": SWITCH,
+}
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class InvocationsServerOptions:
     """The options of ``invocations`` and ``invocations_ws``.
 
@@ -26,7 +33,7 @@ class InvocationsServerOptions:
         websocket_compression: Whether messages are compressed for clients that offer permessage-deflate.
 
     Raises:
-        ConfigurationError: If a value is out of its range.
+        ConfigurationError: If a value is of another type, or out of its range.
     """
 
     websocket_max_message_size: int = 16 * 1024 * 1024
@@ -35,15 +42,7 @@ class InvocationsServerOptions:
     websocket_compression: bool = False
 
     def __post_init__(self) -> None:
-        if self.websocket_max_message_size < 1:
-            raise ConfigurationError(
-                f"websocket_max_message_size is {self.websocket_max_message_size}, but it must be 1 or more"
-            )
-        timeout = self.websocket_close_timeout
-        if not math.isfinite(timeout) or timeout <= 0:
-            raise ConfigurationError(
-                f"websocket_close_timeout is {timeout}, but it must be a number of seconds above 0"
-            )
+        check_options(self, _CHECKS)
         for protocol in self.websocket_protocols:
             if not re.fullmatch(_PROTOCOL_NAME, protocol):
                 raise ConfigurationError(

@@ -117,6 +117,9 @@ def _wind_down(app: web.Application, host: HostContext) -> None:
         host.lifetime.begin_drain()
 
     async def clean_up(_app: web.Application) -> None:
+        await host.lifetime.drain(
+            host.shutdown_timeout
+        )  # the runner has ended the requests, not what they spawned
         if host.provider is not None:
             await host.provider.aclose()
 

@@ -90,6 +90,7 @@ def make_action_context(
         headers=given._headers,
         query=given.query_parameters,
         shutting_down=given.shutting_down,
+        lifetime=given._lifetime,
         **made,
     )
 

@@ -69,6 +69,26 @@ async def test_headers_that_do_not_end_in_time_are_a_408(agent: type[Agent], beg
         assert await connection.rest() == b""
 
 
+async def test_half_a_head_behind_a_running_request_has_its_time_once_that_has_ended(
+    agent: type[Agent],
+) -> None:
+    async with serving(agent, limits(header_timeout=0.4)) as client, connected(client) as connection:
+        connection.send(post(path="/invocations?wait=0.8"))
+        await asyncio.sleep(0.1)
+        connection.send(b"GET /readiness HTTP/1.1\r\nX-Slow:")
+        assert (await connection.answer()).status == 200
+        begun = asyncio.get_running_loop().time()
+        assert (await connection.answer()).error == (408, "request_timeout", "user")
+        assert asyncio.get_running_loop().time() - begun > 0.3
+    async with serving(agent, limits(header_timeout=0.4)) as client, connected(client) as connection:
+        connection.send(post(path="/invocations?wait=0.8"))
+        await asyncio.sleep(0.1)
+        connection.send(get("/readiness")[:10])
+        assert (await connection.answer()).status == 200
+        connection.send(get("/readiness")[10:])
+        assert (await connection.answer()).status == 200
+
+
 async def test_a_byte_now_and_then_does_not_lengthen_the_time_for_headers(agent: type[Agent]) -> None:
     async with serving(agent, limits(header_timeout=0.3)) as client, connected(client) as connection:
         answer = asyncio.create_task(connection.answer())

@@ -66,7 +66,8 @@ def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Pipeline.__init__
 
     def make(self: Pipeline, **options: Any) -> None:
-        made(self, **{**options, "sse_keepalive": INTERVAL})
+        options["sse_keepalive"] = INTERVAL
+        made(self, **options)
 
     monkeypatch.setattr(Pipeline, "__init__", make)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -47,6 +49,25 @@ async def hangs() -> None:
     await asyncio.Event().wait()
 
 
+async def exits() -> None:
+    sys.exit(3)
+
+
+async def cancels_itself() -> None:
+    raise asyncio.CancelledError
+
+
+async def says_nothing_of_itself() -> None:
+    raise UnspeakableError
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
 class Pinger:
     async def ping(self, answer: bool) -> bool:
         return answer
@@ -64,7 +85,10 @@ async def test_any_async_function_may_be_a_check(check: Check) -> None:
     assert (answer.status, answer.body) == (200, b'{"status":"healthy"}')
 
 
-@pytest.mark.parametrize("check", [says_no, raises, hangs, functools.partial(Pinger().ping, False)], ids=repr)
+FAILING: list[Check] = [says_no, raises, hangs, exits, cancels_itself, says_nothing_of_itself]
+
+
+@pytest.mark.parametrize("check", [*FAILING, functools.partial(Pinger().ping, False)], ids=repr)
 async def test_a_check_that_fails_is_named_and_nothing_of_its_exception_is_told(
     check: Check, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -82,6 +106,28 @@ async def test_a_check_that_fails_is_named_and_nothing_of_its_exception_is_told(
     assert "secret" not in text
     if check is not says_no and not isinstance(check, functools.partial):
         assert "health check store" in caplog.text
+
+
+async def test_a_check_that_ignores_its_cancellation_fails_and_is_not_run_again_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runs = 0
+    release = asyncio.Event()
+
+    async def stubborn() -> None:
+        nonlocal runs
+        runs += 1
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    async with serving(Echo, checks(("store", stubborn), timeout=0.05)) as client:
+        for _ in range(3):
+            assert (await asyncio.wait_for(ask(client, get("/readiness")), 5)).status == 503
+        assert runs == 1
+        assert "health check store has not ended since it was cancelled" in caplog.text
+        release.set()
+        assert (await ask(client, get("/readiness"))).status == 200
 
 
 async def test_checks_run_side_by_side() -> None:

@@ -267,11 +267,11 @@ BAD_OPTIONS: list[tuple[Callable[[AgentHostBuilder], object], str]] = [
     ),
     (
         lambda builder: builder.configure(max_body_size=-1),
-        "max_body_size is -1, but it must be a finite number, 0 or more",
+        "max_body_size is -1, but it must be a whole number, 0 or more",
     ),
     (
         lambda builder: builder.configure(max_body_size="1 MB"),
-        "max_body_size is '1 MB', but it must be a finite number, 0 or more",
+        "max_body_size is '1 MB', but it must be a whole number, 0 or more",
     ),
     (
         lambda builder: builder.configure_shutdown(timeout=float("nan")),
@@ -283,7 +283,7 @@ BAD_OPTIONS: list[tuple[Callable[[AgentHostBuilder], object], str]] = [
     ),
     (
         lambda builder: builder.configure(server_segments="assistant/1.0"),
-        "server_segments must be a tuple, such as ('assistant/1.0',)",
+        "server_segments is 'assistant/1.0', but it must be a tuple of texts, such as ('assistant/1.0',)",
     ),
     (
         lambda builder: builder.configure(server_segments=("a b/1\r\nx: y",)),

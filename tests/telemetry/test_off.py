@@ -9,7 +9,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from agentserver import FoundryEnvironment
 from agentserver._telemetry.settings import GRPC, HTTP, BatchLimits, ExportSettings, SignalExport
 from agentserver.errors import ConfigurationError
 from tests.servers import running
@@ -91,7 +90,7 @@ def test_single_signals_can_be_turned_off() -> None:
 def test_a_bad_variable_is_refused_by_name(name: str, value: str, expected: str) -> None:
     variables = {ENDPOINT: "http://collector:4318", "OTEL_TRACES_SAMPLER": "traceidratio", name: value}
     with pytest.raises(ConfigurationError) as caught:
-        FoundryEnvironment.read(variables)
+        ExportSettings.read(variables)
     assert str(caught.value).startswith(f"{name} is {value!r}, but it must be {expected}")
 
 
