@@ -14,6 +14,7 @@ from agentserver._hosting.hooks import with_services
 from agentserver._hosting.protocol import HostContext
 from agentserver._http.error_response import to_json
 from agentserver._http.exchange import Exchange
+from agentserver._http.outcome import refused
 from agentserver._http.router import Route
 from agentserver.errors import ConfigurationError, Failure
 from agentserver.wire import READINESS_ROUTE, ErrorCode, ErrorSource
@@ -123,21 +124,21 @@ def readiness_route(checks: HealthChecks, host: HostContext) -> Route:
     lifetime = host.lifetime
     limiter = host.limiter if host.options.readiness_shows_saturation else None
 
-    async def readiness(_request: web.Request, exchange: Exchange) -> web.StreamResponse:
+    async def readiness(_request: web.Request, _exchange: Exchange) -> web.StreamResponse:
         if lifetime.shutting_down.is_set():
-            return _not_ready(exchange, "shutting_down", "The server is shutting down", [])
+            return _not_ready("shutting_down", "The server is shutting down", [])
         if limiter is not None and limiter.is_saturated:
-            return _not_ready(exchange, "saturated", "The server has no room for a further invocation", [])
+            return _not_ready("saturated", "The server has no room for a further invocation", [])
         failing = await checks.failing()
         if failing:
-            return _not_ready(exchange, "unhealthy", f"Health check failed: {', '.join(failing)}", failing)
+            return _not_ready("unhealthy", f"Health check failed: {', '.join(failing)}", failing)
         return web.Response(body=_HEALTHY, content_type="application/json")
 
     return Route(READINESS_ROUTE, "readiness", {"GET": readiness})
 
 
-def _not_ready(exchange: Exchange, status: str, message: str, failing: list[str]) -> web.StreamResponse:
-    exchange.failure = Failure(503, ErrorCode.UNAVAILABLE.value, message, ErrorSource.UPSTREAM)
+def _not_ready(status: str, message: str, failing: list[str]) -> web.StreamResponse:
+    failure = Failure(503, ErrorCode.UNAVAILABLE.value, message, ErrorSource.UPSTREAM)
     error = {"code": ErrorCode.UNAVAILABLE.value, "message": message}
     body = to_json({"status": status, "failed": failing, "error": error})
-    return web.Response(status=503, text=body, content_type="application/json")
+    return refused(failure, web.Response(status=503, text=body, content_type="application/json"))

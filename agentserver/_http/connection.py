@@ -1,7 +1,25 @@
-"""One TCP connection: aiohttp's parser, requests and writer, one task for each request and none in between.
+"""One TCP connection: aiohttp's parser, one task for each request and none in between.
 
-aiohttp keeps a task for every connection, which waits for a request, starts a second task for it and waits
-for that. Here the parser's callback starts the request's task itself, and the task ends with the response.
+How it goes. The transport gives bytes to `data_received`, which gives them to aiohttp's parser. What it has
+read stands in a queue: a request's head, and a stream for its body, into which later bytes go. The first of
+the queue is begun at once if none is being served, else when that one is done (`_done`); while the queue is
+long, the parser and the transport are paused. There is no task between two requests, and no timer for one:
+the server looks at every connection about once a second (`progress`) and ends what is too slow.
+
+A request is begun (`_begin`) by a task of its own (`_serve`), in a copy of the server's clean context,
+whoever's turn of the loop it is: that of the bytes that came, of the request before it, or of the server's
+sweep. The task has the request answered and the answer sent (`_exchange`), reads away what the client still
+sends of a body that nobody read (`_discard`: a client that is still sending would not read its answer, RFC
+9112, section 9.6), and ends in `_done`, which begins the next request or closes.
+
+Who ends what. A client that leaves ends in `connection_lost`: whoever reads its body is told, the task is
+cancelled unless an option says otherwise, or its services are being ended. A server that stops calls
+`close` (the current request is the last), and after the time-out cancels the task itself, by `Lifetime`.
+`refuse` puts an answer in the queue for what has not been read to its end. Nothing waits for the task, so
+it lets no error out: what a handler raises has become an outcome before, and the rest is logged here.
+
+An upgrade stops the parser. If it is accepted, the transport gets another protocol and this one only lives on
+until the request's task ends; if it is declined, what came behind it is parsed when the answer is sent.
 """
 
 from __future__ import annotations
@@ -13,34 +31,36 @@ import math
 import sys
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, TypeAlias
 
 from aiohttp import web
-from aiohttp.base_protocol import BaseProtocol
+from aiohttp.helpers import reify
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.tcp_helpers import tcp_keepalive
-from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
-from agentserver._http.exchange import Exchange
-from agentserver._http.pipeline import CLIENT_CLOSED_REQUEST, Pipeline
+from agentserver._http.aiohttp_internals import (
+    UNREAD,
+    ParserConnection,
+    Unreadable,
+    forget_error,
+    match_info,
+    release,
+)
+from agentserver._http.exchange import EXCHANGE
+from agentserver._http.outcome import Outcome
+from agentserver._http.pipeline import Pipeline
 from agentserver._http.request import HostRequest
-from agentserver._http.sending import head_of, plain_body
+from agentserver._http.sending import send
 from agentserver._http.unpacking import UnpackedStream
 from agentserver._http.writer import HostWriter
 from agentserver.errors import Failure, InvocationError, PayloadTooLargeError, classify
 from agentserver.options import AgentHostOptions
 from agentserver.wire import ErrorCode, ErrorSource
 
-if TYPE_CHECKING:
-    from agentserver._http.server import HostServer
-
 logger = logging.getLogger("agentserver")
 
-# Up to here, one copy of the body costs less than a second system call.
-_JOINED_LIMIT: Final = 16_384
-# What stands in for a request that could not be read; its answer is HTTP/1.1 whatever it was meant to be.
-_UNREAD: Final = ERROR._replace(version=HttpVersion11)
+_LINGERING: Final = 10.0
+"""Seconds for which the rest of a body is read away."""
 _VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _MALFORMED: Final = Failure(
     400, ErrorCode.INVALID_REQUEST.value, "The request is not valid HTTP/1.1", ErrorSource.USER
@@ -51,14 +71,36 @@ if sys.version_info >= (3, 12):
     _TASK["eager_start"] = True
 
 
-def _start_task(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> Any:
-    """Run *main* in a copy of *context*, whatever the caller's own is."""
-    if sys.version_info < (3, 11):  # no Task(context=) yet: a task copies what it is made in
+_Main: TypeAlias = Coroutine[Any, Any, None]
+
+if sys.version_info >= (3, 11):
+
+    def _start_task(main: _Main, loop: asyncio.AbstractEventLoop, context: Context) -> Any:
+        """Run *main* in a copy of *context*, whatever the caller's own is."""
+        return asyncio.Task(main, loop=loop, context=context.copy(), **_TASK)
+
+else:
+
+    def _start_task(main: _Main, loop: asyncio.AbstractEventLoop, context: Context) -> Any:
+        """Run *main* in a copy of *context*: it copies what it is made in."""
         return context.copy().run(functools.partial(asyncio.Task, main, loop=loop, **_TASK))
-    return asyncio.Task(main, loop=loop, context=context.copy(), **_TASK)
 
 
-class HostConnection(RequestHandler):
+def request_class(pipeline: Pipeline) -> type[HostRequest]:
+    """The class of one host's requests: those that ``clone()`` makes know the pipeline as well."""
+
+    class Request(HostRequest):
+        _pipeline = pipeline
+
+        @reify
+        def match_info(self) -> web.UrlMappingMatchInfo:
+            found = pipeline.routes.match(self.rel_url.raw_path)
+            return match_info(self, {} if found is None else found[0].parameters(found[1]))
+
+    return Request
+
+
+class HostConnection(ParserConnection):
     """One TCP connection.
 
     Attributes:
@@ -68,17 +110,16 @@ class HostConnection(RequestHandler):
         receiving: The body that arrives, or the last that did.
         heard: Whether some of it came since this was last set to ``False``.
         quiet_since: Since when nothing of it was seen to come.
-        wire: The transport, also once the connection is closing.
         unsent: How many bytes waited for the client when that was last looked at.
         unread_since: Since when these were not seen to become fewer.
     """
 
     __slots__ = (
-        "_context",
         "_has_half_a_head",
-        "_last",
+        "_is_last",
         "_max_body_size",
         "_pipeline",
+        "_request_class",
         "head_since",
         "heard",
         "idle_since",
@@ -86,33 +127,31 @@ class HostConnection(RequestHandler):
         "receiving",
         "unread_since",
         "unsent",
-        "wire",
     )
 
     patience: ClassVar[float] = math.inf
     """Seconds after which it need not be waited for, whatever the options say."""
-    wire: asyncio.Transport
 
     def __init__(
         self,
-        server: HostServer,
+        server: web.Server,
         pipeline: Pipeline,
+        requests: type[HostRequest],
         loop: asyncio.AbstractEventLoop,
         options: AgentHostOptions,
     ) -> None:
         super().__init__(
             server,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # None is off
-            auto_decompress=False,  # see unpacking
+            loop,
+            pipeline.context,
             max_line_size=options.max_request_line,
             max_field_size=options.max_header_size,
             max_headers=options.max_header_count,
         )
         self._pipeline = pipeline
-        self._context = server.context
+        self._request_class = requests
         self._max_body_size = pipeline.max_body_size
-        self._last = False
+        self._is_last = False
         self._has_half_a_head = False  # what came last is the beginning of a request, and no more
         self.idle_since: float | None = loop.time()
         self.head_since: float | None = None
@@ -123,38 +162,24 @@ class HostConnection(RequestHandler):
         self.unread_since: float | None = None
 
     @property
-    def is_reading_paused(self) -> bool:
-        """Whether nothing is read because the handler has not taken what is here."""
-        return self._reading_paused or self._buffer_paused
-
-    @property
     def is_writable(self) -> bool:
         """Whether a handler may write without waiting for the client; of a WebSocket that is not known."""
-        if self._upgraded:  # pyright: ignore[reportUnknownMemberType]  # untyped
+        if self.is_upgraded:
             return False
-        return self.idle_since is None and self.transport is not None and not self._paused
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection."""
-        BaseProtocol.connection_made(self, transport)  # aiohttp's own would start its task
-        stream = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
-        tcp_keepalive(stream)
-        self.wire = stream
-        assert self._manager is not None
-        self._manager.connection_made(self, stream)
+        return self.idle_since is None and self.transport is not None and not self.writing_paused
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, serve what is complete, and stop a body that grows over the limit unannounced."""
         super().data_received(data)
-        if self._messages:
+        if self.queue:
             self._has_half_a_head = False
-            payload = self._messages[-1][1]
+            payload = self.queue[-1][1]
             self.receiving = None if payload.is_eof() else payload
             self._begin()
         elif data and (self.receiving is None or self.receiving.is_eof()):
             self._has_half_a_head = True
             if self.idle_since is not None and self.head_since is None:
-                self.head_since = self._loop.time()
+                self.head_since = self.loop.time()
         receiving = self.receiving
         if receiving is not None:
             self.heard = True
@@ -163,24 +188,18 @@ class HostConnection(RequestHandler):
                 if receiving.exception() is None:
                     receiving.set_exception(PayloadTooLargeError(self._max_body_size))
 
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on reading. aiohttp's streams ask for it at every read, paused or not."""
-        if self._reading_paused:
-            # asyncio's own loop keeps the context it is asked in for all that is received from then on.
-            self._context.copy().run(super().resume_reading, resume_parser)
-
     def close(self) -> None:
         """End after the request that is being served; its body may still arrive."""
-        self._last = True
+        self._is_last = True
         if self.idle_since is not None:
             self.force_close()
-        elif self._payload_parser is not None:
+        elif self.is_handed_over:
             super().close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """End now; the handler has *timeout* seconds to clean up."""
-        self._force_close = True
-        task = self._task_handler
+        self.end()
+        task = self.task
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=timeout)
@@ -188,7 +207,7 @@ class HostConnection(RequestHandler):
 
     def refuse(self, error: InvocationError) -> None:
         """Answer what has not been read to its end with *error*, and close."""
-        self._messages.append((_ErrInfo(error.status, error, error.message), EMPTY_PAYLOAD))
+        self.put_unreadable(error.status, error, error.message)
         self._begin()
 
     def abort(self) -> None:
@@ -197,17 +216,16 @@ class HostConnection(RequestHandler):
         self.wire.abort()
 
     def _begin(self) -> None:
-        if self.idle_since is None or not self._messages or self._force_close:
+        if self.idle_since is None or not self.queue:
             return
-        self.idle_since = self.head_since = None
-        message, payload = self._messages.popleft()
-        if self._parser is not None:
-            self._parser.message_consumed()
-        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-            self._context.copy().run(self._resume_reading_if_drained)
-        self._task_handler = _start_task(self._serve(message, payload), self._loop, self._context)
+        self.idle_since = self.head_since = None  # before more is read, which may begin a request too
+        first = self.take()
+        if first is None:
+            return
+        message, payload = first
+        self.task = _start_task(self._serve(message, payload), self.loop, self.clean)
 
-    async def _serve(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> None:
+    async def _serve(self, message: RawRequestMessage | Unreadable, payload: StreamReader) -> None:
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None
         lifetime = self._pipeline.lifetime
@@ -224,23 +242,23 @@ class HostConnection(RequestHandler):
             logger.exception("a response could not be sent")
         finally:
             lifetime.leave(task)
-            self._current_request = None
             self._done(keep_alive=keep_alive)
 
     async def _exchange(
-        self, message: RawRequestMessage | _ErrInfo, payload: StreamReader, task: asyncio.Task[None]
+        self, message: RawRequestMessage | Unreadable, payload: StreamReader, task: asyncio.Task[None]
     ) -> bool:
         """Answer one request; say whether the connection may serve another."""
-        pipeline, loop = self._pipeline, self._loop
+        pipeline, loop = self._pipeline, self.loop
         failure = None
         # aiohttp's parser in Python, unlike that in C, lets bytes above ASCII stand in a path.
-        if isinstance(message, _ErrInfo) or message.version not in _VERSIONS or not message.path.isascii():
+        if isinstance(message, Unreadable) or message.version not in _VERSIONS or not message.path.isascii():
             failure = _failure_of(message)
-            message = _UNREAD
+            message = UNREAD
         unpacked = None
         if message.compression and payload is not EMPTY_PAYLOAD:
             unpacked = UnpackedStream(payload, message.compression, self._max_body_size)
-        request = HostRequest(
+        exchange = pipeline.begin(message)
+        request = self.request = self._request_class(
             message,
             payload if unpacked is None else unpacked.content,
             self,
@@ -248,69 +266,22 @@ class HostConnection(RequestHandler):
             task,
             loop,
             client_max_size=self._max_body_size,
+            state={EXCHANGE: exchange},
         )
-        request._pipeline = pipeline
-        self._current_request = request
-        exchange = pipeline.begin(request)
-        status = CLIENT_CLOSED_REQUEST
+        outcome: Outcome | None = None
         try:
-            if failure is not None:
-                response = pipeline.reject(exchange, failure)
+            if failure is None:
+                answer = await pipeline.answer(request, message, exchange)
             else:
-                response = await pipeline.answer(request, exchange)
-            status = response.status
-            response, keep_alive = await self._respond(request, exchange, response)
-            status = response.status
+                answer = pipeline.reject(exchange, failure)
+            outcome, keep_alive = await send(self, request, exchange, answer, message, pipeline)
             return keep_alive
         finally:
             if unpacked is not None:
                 unpacked.close()
-            self._current_request = None
-            request._task = None  # type: ignore[assignment]  # aiohttp does so too: it ends a reference cycle
-            pipeline.end(request, exchange, status)
-
-    async def _respond(
-        self, request: HostRequest, exchange: Exchange, response: web.StreamResponse
-    ) -> tuple[web.StreamResponse, bool]:
-        try:
-            body = None
-            if self._pipeline.fallback is None and not self._upgraded:  # pyright: ignore[reportUnknownMemberType]  # untyped
-                body = plain_body(request, response)
-            if body is None:
-                return await self._respond_slowly(request, response)
-            keep_alive = response._keep_alive is not False and not request._message.should_close
-            keep_alive = keep_alive and not self._pipeline.lifetime.shutting_down.is_set()
-            head = head_of(exchange, response, self._pipeline.server, len(body), keep_alive=keep_alive)
-        except ValueError as error:  # A header that cannot be sent: nothing has gone out yet.
-            exchange.response = None
-            return await self._respond(request, exchange, self._pipeline.failed(request, exchange, error))
-        response._eof_sent = True
-        await self._write(head, body)
-        return response, keep_alive
-
-    async def _respond_slowly(
-        self, request: HostRequest, response: web.StreamResponse
-    ) -> tuple[web.StreamResponse, bool]:
-        """Have aiohttp send what is not plain, and what comes after a declined upgrade."""
-        response, gone = await self.finish_response(request, response, None)
-        # A file goes out past the writer.
-        if request.writer.length and not isinstance(response, web.FileResponse):
-            logger.error("a response was %d bytes shorter than its Content-Length", request.writer.length)
-            gone = True  # Only the end of the connection tells the client (RFC 9112, section 8).
-        return response, bool(response.keep_alive) and not gone
-
-    async def _write(self, head: bytes, body: bytes | bytearray) -> None:
-        transport = self.transport
-        if transport is None:
-            raise ConnectionResetError("the client has gone")
-        if len(body) <= _JOINED_LIMIT:
-            transport.write(head + body)
-        else:
-            # A head alone is a packet of its own; asyncio's writelines() never paused a sender before 3.13.2.
-            transport.write(head + body[:_JOINED_LIMIT])
-            transport.write(memoryview(body)[_JOINED_LIMIT:])
-        if self._paused:
-            await self._drain_helper()
+            self.request = None
+            release(request)
+            pipeline.end(request, exchange, outcome)
 
     async def _discard(self, payload: StreamReader) -> bool:
         """Read what a client still sends, so that it can read the answer (RFC 9112, section 9.6)."""
@@ -322,20 +293,20 @@ class HostConnection(RequestHandler):
         error = payload.exception()
         if self.transport is None or not isinstance(error, PayloadTooLargeError | None):
             return False
-        payload._exception = None
+        forget_error(payload)
         try:
-            await asyncio.wait_for(read_away(), self._lingering_time)
+            await asyncio.wait_for(read_away(), _LINGERING)
         # The answer is out, and whatever is wrong with the rest of this body only ends its connection.
         except Exception:  # noqa: BLE001
             return False
         return True
 
     def _done(self, *, keep_alive: bool) -> None:
-        self.idle_since = self._loop.time()
-        if not keep_alive or self._last:
+        self.idle_since = self.loop.time()
+        if not keep_alive or self._is_last:
             self.force_close()
-        elif self._messages:
-            self._loop.call_soon(self._begin, context=self._context.copy())
+        elif self.queue:
+            self.loop.call_soon(self._begin, context=self.clean.copy())
         elif self._has_half_a_head:
             self.head_since = self.idle_since
 
@@ -348,18 +319,18 @@ class SurplusConnection(HostConnection):
     patience = 2.0
 
     def _begin(self) -> None:
-        self._messages.clear()
+        self.queue.clear()
         full = InvocationError(
             ErrorCode.UNAVAILABLE,
             "The server has as many connections as it may have: try again later",
             status=503,
             headers={"Retry-After": "1"},
         )
-        self._messages.append((_ErrInfo(full.status, full, full.message), EMPTY_PAYLOAD))
+        self.put_unreadable(full.status, full, full.message)
         super()._begin()
 
 
-def _failure_of(message: RawRequestMessage | _ErrInfo) -> Failure:
-    if isinstance(message, _ErrInfo) and isinstance(message.exc, InvocationError):
+def _failure_of(message: RawRequestMessage | Unreadable) -> Failure:
+    if isinstance(message, Unreadable) and isinstance(message.exc, InvocationError):
         return classify(message.exc)
     return _MALFORMED

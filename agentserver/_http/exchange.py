@@ -16,11 +16,7 @@ from agentserver._telemetry.observer import Observer
 from agentserver._telemetry.trace_context import TraceParent
 from agentserver.errors import Failure
 from agentserver.wire import (
-    ERROR_DETAIL_HEADER,
-    ERROR_SOURCE_HEADER,
     REQUEST_ID_HEADER,
-    SERVER_HEADER,
-    ErrorSource,
     is_valid_id,
 )
 
@@ -28,36 +24,42 @@ _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Exchange:
-    """The mutable state of one request, shared by the pipeline, the endpoint and the header stamp.
+    """One request and what is known of it.
+
+    What is known when the request arrives does not change. Its ids are known once its endpoint is found;
+    how it ended is an `Outcome`, of which the log and telemetry are told at the end.
 
     Attributes:
-        request_id: The value of ``x-request-id``.
+        incoming: The request's headers, for what must be passed on to other services.
         parent: The caller's span, if it named one; without its state.
+        started: When the request was read, by `time.perf_counter`.
+        request_id: The value of ``x-request-id``; telemetry may know a better one.
         trace_id: The trace of the exchange's span, or of its caller's, once telemetry knows; else empty.
         operation: What is being done, for the log: ``"invoke"``, ``"readiness"``, ….
-        headers: The protocol's own response headers; they win over the handler's.
-        failure: Set once the framework has decided that the exchange failed.
         parameter: The value of the path's one variable segment, decoded, unchecked.
-        response: The response, once its headers are about to go out.
+        headers: The protocol's own response headers; they win over the handler's.
         correlation: Ids that every log record of the exchange carries, by field name.
         keepalive: Keeps the response alive if it is an event stream.
-        incoming: The request's headers, for what must be passed on to other services.
+        sent: The response whose headers have gone out, or are about to.
+        first_byte: Seconds until the headers of a stream went out; 0 until then, and for plain responses.
         observer: Telemetry; ``None`` while it is off.
         method: The request's method, as telemetry counts it.
         span: The exchange's span, if telemetry makes one.
+        failure: What the outcome says has failed; set at the end.
         error: The exception behind `failure`, or behind the end of a connection.
         error_code: What a WebSocket connection failed with, as its log line says; empty if it did not.
         close_code: The close code of a WebSocket connection that has ended, as exchanged; else 0.
-        first_byte: Seconds until the headers of a stream went out; 0 until then, and for plain responses.
     """
 
     # Defaults stand on the class: most requests set only a few of these.
     trace_id = ""
     operation = ""
     parameter = ""
-    correlation: Mapping[str, str] = _NOTHING
     headers: Mapping[str, str] = _NOTHING
+    correlation: Mapping[str, str] = _NOTHING
     keepalive: SseKeepAlive | None = None
+    sent: web.StreamResponse | None = None
+    first_byte = 0.0
     observer: Observer | None = None
     method = ""
     span: Any = None
@@ -65,41 +67,26 @@ class Exchange:
     error: BaseException | None = None
     error_code = ""
     close_code = 0
-    first_byte = 0.0
-    response: web.StreamResponse | None = None
 
     def __init__(
         self, request_id: str, incoming: Mapping[str, str], parent: TraceParent | None = None
     ) -> None:
         self.request_id = request_id
-        self.incoming = incoming
-        self.parent = parent
-        self.started = perf_counter()
+        self.incoming: Final = incoming
+        self.parent: Final = parent
+        self.started: Final = perf_counter()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the request was read."""
         return perf_counter() - self.started
 
-    def stamp(self, response: web.StreamResponse, server: str) -> None:
-        """Write the framework's headers on *response*, over whatever a handler set (contract, section 3)."""
-        self.response = response
-        headers = response.headers
-        headers[REQUEST_ID_HEADER] = self.request_id
-        headers[SERVER_HEADER] = server
-        for name, value in self.headers.items():
-            headers[name] = value
-        if response.status >= 400:
-            self._stamp_source(response)
-
-    def _stamp_source(self, response: web.StreamResponse) -> None:
-        failure = self.failure
-        if failure is not None:
-            response.headers[ERROR_SOURCE_HEADER] = failure.source.value
-            if failure.detail is not None:
-                response.headers[ERROR_DETAIL_HEADER] = failure.detail
-        elif response.status >= 500 and ERROR_SOURCE_HEADER not in response.headers:
-            response.headers[ERROR_SOURCE_HEADER] = ErrorSource.UPSTREAM.value
+    def identify(self, correlation: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """Say which ids it has: *correlation* in log and telemetry, *headers* on the response."""
+        self.correlation = correlation
+        self.headers = headers
+        if self.observer is not None:
+            self.observer.identify(self)
 
 
 EXCHANGE: Final = web.RequestKey("exchange", Exchange)

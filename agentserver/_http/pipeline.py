@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import hdrs, web
-from aiohttp.http import HttpVersion11
+from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.typedefs import Handler
-from multidict import CIMultiDict
 
-from agentserver._http.error_response import error_response, failure_of
+from agentserver._http.aiohttp_internals import (
+    has_no_body,
+    is_complete,
+    message_of,
+    renew_writer,
+    was_lost,
+)
 from agentserver._http.exchange import (
     EXCHANGE,
     Exchange,
@@ -23,9 +28,10 @@ from agentserver._http.exchange import (
     resolve_request_id,
 )
 from agentserver._http.lifetime import Lifetime
+from agentserver._http.outcome import FAILURE, Outcome, raised, refused
 from agentserver._http.router import RouteTable
+from agentserver._http.sending import cut, has_left, stamp
 from agentserver._http.sse_keepalive import SseKeepAlive
-from agentserver._http.writer import HostWriter
 from agentserver._telemetry.observer import OPENTELEMETRY, Observer
 from agentserver._telemetry.request_log import log_request
 from agentserver._telemetry.trace_context import trace_parent
@@ -81,29 +87,28 @@ class Pipeline:
         task: asyncio.Task[object] | None = asyncio.current_task()
         assert task is not None
         self.lifetime.enter(task)
-        exchange = self.begin(request)
-        status = CLIENT_CLOSED_REQUEST
+        message = message_of(request)
+        exchange = request[EXCHANGE] = self.begin(message)
+        outcome = None
         try:
-            response = await self.answer(request, exchange)
-            status = response.status
-            return response
+            outcome = await self.answer(request, message, exchange)
+            return outcome.response
         finally:
-            self.end(request, exchange, status)
+            self.end(request, exchange, outcome)
             self.lifetime.leave(task)
 
-    def begin(self, request: web.Request) -> Exchange:
-        """Begin the exchange of *request*."""
-        headers = request.headers
+    def begin(self, message: RawRequestMessage) -> Exchange:
+        """Begin the exchange of a request that was read as *message*; the request is to carry it."""
+        headers = message.headers
         parent = trace_parent(headers) if TRACEPARENT_HEADER in headers else None
         exchange = Exchange(resolve_request_id(headers, parent), headers, parent)
-        request[EXCHANGE] = exchange
         current_exchange.set(exchange)
         observer = self.observer
         if observer is None and OPENTELEMETRY in sys.modules and self.observe is not None:
             observer = self.observer = self.observe()
         if observer is not None:
             exchange.observer = observer
-            observer.begin(exchange, request._method)
+            observer.begin(exchange, message.method)
         return exchange
 
     async def prepare(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -111,29 +116,35 @@ class Pipeline:
         exchange = request.get(EXCHANGE)
         if exchange is None:
             return
-        exchange.stamp(response, self.server)
+        stamp(exchange, response, self.server)
         if exchange.observer is not None and not isinstance(response, web.Response):
             exchange.first_byte = exchange.elapsed
         if self.lifetime.shutting_down.is_set() and response.status != 101:
             response.headers[hdrs.CONNECTION] = "close"
         _bound(request, response)
-        content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
-        if self.sse_keepalive and content_type.startswith("text/event-stream"):
-            exchange.keepalive = SseKeepAlive(request, response, self.sse_keepalive, self.context.copy())
+        if self.sse_keepalive and _is_endless_event_stream(request, response):
+            exchange.keepalive = SseKeepAlive(request, self.sse_keepalive, self.context.copy())
 
-    def reject(self, exchange: Exchange, failure: Failure) -> web.StreamResponse:
+    def reject(self, exchange: Exchange, failure: Failure) -> Outcome:
         """Refuse a request that could not even be read."""
         exchange.operation = "unread"
-        response = self._refused(exchange, failure)
+        response = refused(failure)
         response.force_close()
-        return response
+        return Outcome(response, failure)
 
-    async def answer(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
-        """Answer *request*; whatever happens on the way becomes a response or a cut connection."""
+    async def answer(self, request: web.Request, message: RawRequestMessage, exchange: Exchange) -> Outcome:
+        """Answer *request*; whatever happens on the way becomes a response or a cut connection.
+
+        Raises:
+            ConnectionError: If the client has gone.
+            asyncio.CancelledError: If it has gone, and what served it was cancelled for that.
+        """
         try:
-            if self.fallback is not None:
-                return await self.fallback(request)
-            return await self._dispatch(request, exchange)
+            if self.fallback is None:
+                response = await self._dispatch(request, message, exchange)
+            else:
+                response = _checked(await self.fallback(request))
+            return Outcome(response)
         except asyncio.CancelledError as error:
             return self._cancelled(request, exchange, error)
         except KeyboardInterrupt:
@@ -147,57 +158,45 @@ class Pipeline:
 
     async def dispatch(self, request: web.Request) -> web.StreamResponse:
         """Call the endpoint that *request* names: the last handler of a user's application."""
-        return await self._dispatch(request, request[EXCHANGE])
+        return await self._dispatch(request, message_of(request), request[EXCHANGE])
 
-    async def _dispatch(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
-        route = self.routes.fixed.get(request._message.path)
+    async def _dispatch(
+        self, request: web.Request, message: RawRequestMessage, exchange: Exchange
+    ) -> web.StreamResponse:
+        route = self.routes.fixed.get(message.path)
         if route is None:
             found = self.routes.match(request.rel_url.raw_path)
             if found is None:
                 exchange.operation = "unknown"
-                return self._refused(exchange, _NOT_FOUND)
+                return refused(_NOT_FOUND)
             route, exchange.parameter = found
         exchange.operation = route.operation
-        endpoint = route.endpoint(request.method)
+        endpoint = route.endpoint(message.method)
         if endpoint is None:
-            return self._refused(exchange, _method_not_allowed(request.method, route.allow))
-        refusal = self._refusal(request)
+            return refused(_method_not_allowed(message.method, route.allow))
+        headers = message.headers
+        refusal = self._refusal(message, headers)
+        # With an application of the user's, aiohttp has answered the expectation before we are called.
+        if hdrs.EXPECT in headers and refusal is None and self.fallback is None:
+            refusal = _meet_expectation(request, message)
         if refusal is not None:
             if route.identify is not None:
                 route.identify(request, exchange)
-            response = self._refused(exchange, refusal)
+            response = refused(refusal)
             response.force_close()
             return response
-        if hdrs.EXPECT in request.headers and self.fallback is None:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
         return await endpoint(request, exchange)
 
-    def _refusal(self, request: web.Request) -> Failure | None:
-        """Why the body of *request* will not be read, if it will not."""
-        headers = request.headers
+    def _refusal(self, message: RawRequestMessage, headers: Mapping[str, str]) -> Failure | None:
+        """Why the body of a request will not be read, if it will not."""
         if hdrs.CONTENT_LENGTH in headers:
             if int(headers[hdrs.CONTENT_LENGTH]) > self.max_body_size:
                 return classify(PayloadTooLargeError(self.max_body_size))
-        elif request._message.chunked and headers[hdrs.TRANSFER_ENCODING].strip().lower() != "chunked":
+        elif message.chunked and headers[hdrs.TRANSFER_ENCODING].strip().lower() != "chunked":
             return _CODING_UNKNOWN
-        # With an application of the user's, aiohttp has answered the expectation before we are called.
-        if (
-            hdrs.EXPECT in headers
-            and self.fallback is None
-            and headers[hdrs.EXPECT].lower() != "100-continue"
-        ):
-            return _EXPECTATION_FAILED
         return None
 
-    @staticmethod
-    def _refused(exchange: Exchange, failure: Failure) -> web.StreamResponse:
-        exchange.failure = failure
-        return error_response(failure)
-
-    def _cancelled(
-        self, request: web.Request, exchange: Exchange, error: asyncio.CancelledError
-    ) -> web.StreamResponse:
+    def _cancelled(self, request: web.Request, exchange: Exchange, error: asyncio.CancelledError) -> Outcome:
         if request.transport is None:
             raise error
         if not self.lifetime.aborting:
@@ -206,9 +205,10 @@ class Pipeline:
             return self.failed(request, exchange, RuntimeError("the handler cancelled itself"), error)
         if sys.version_info >= (3, 11) and (task := asyncio.current_task()):
             task.uncancel()
-        if _has_started(exchange):
-            return _cut(request, exchange)
-        return self._refused(exchange, _SHUTTING_DOWN)
+        if has_left(request):
+            return _cut_short(request, exchange)
+        renew_writer(request)
+        return Outcome(refused(_SHUTTING_DOWN), _SHUTTING_DOWN)
 
     def failed(
         self,
@@ -216,53 +216,107 @@ class Pipeline:
         exchange: Exchange,
         error: BaseException,
         cause: BaseException | None = None,
-    ) -> web.StreamResponse:
-        """The response for what was raised while *request* was served."""
-        if isinstance(error, ConnectionError) and request.transport is None and _has_started(exchange):
-            return _cut(request, exchange)
-        if isinstance(error, web.HTTPException) and (error.status < 400 or _has_own_body(error)):
-            return _as_response(exchange, error)
-        failure = failure_of(error, request)
-        if not failure.expected:
-            logger.error("%s failed", exchange.operation or "request", exc_info=cause or error)
-        exchange.failure = failure
-        exchange.error = cause or error
-        if _has_started(exchange):
-            return _cut(request, exchange)
-        response = error_response(failure)
-        if failure.status == 413:
-            response.force_close()
-        return response
+    ) -> Outcome:
+        """What becomes of *request*, for which *error* was raised before its answer was out.
 
-    def end(self, request: web.Request, exchange: Exchange, status: int) -> None:
-        """End the exchange: its log line, and what telemetry makes of it."""
+        Args:
+            request: The request.
+            exchange: What is known of it.
+            error: What was raised.
+            cause: What the operator is told of instead.
+
+        Raises:
+            ConnectionError: If that is what was raised, because the client has gone.
+        """
+        if isinstance(error, ConnectionError) and _has_gone(request):
+            raise error
+        started = has_left(request)
+        outcome = raised(error, request)
+        failure = outcome.failure
+        if failure is not None:
+            outcome = outcome._replace(cause=cause or error)
+            if not failure.expected:
+                logger.error("%s failed", exchange.operation or "request", exc_info=cause or error)
+        if started:
+            return _cut_short(request, exchange, failure, cause or error)
+        renew_writer(request)
+        return outcome
+
+    def end(self, request: web.Request, exchange: Exchange, outcome: Outcome | None) -> None:
+        """End the exchange: its log line, and what telemetry makes of it.
+
+        Args:
+            request: The request.
+            exchange: What is known of it.
+            outcome: What became of it; ``None`` if its client has gone.
+        """
+        if outcome is None:
+            sent = exchange.sent
+            status = sent.status if sent is not None and is_complete(sent) else CLIENT_CLOSED_REQUEST
+        else:
+            status = outcome.response.status
+            if status >= 400 or outcome.failure is not None:
+                exchange.failure = outcome.failure or outcome.response.get(FAILURE)
+                exchange.error = outcome.cause
         if self.request_logging:
             log_request(request, exchange, status)
         if exchange.observer is not None:
             exchange.observer.end(exchange, status)
 
 
+def _meet_expectation(request: web.Request, message: RawRequestMessage) -> Failure | None:
+    if message.headers[hdrs.EXPECT].lower() != "100-continue":
+        return _EXPECTATION_FAILED
+    # An HTTP/1.0 client would take it for the answer (RFC 9110, section 10.1.1).
+    if message.version == HttpVersion11 and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
+
+
+def _checked(response: object) -> web.StreamResponse:
+    if isinstance(response, web.StreamResponse):
+        return response
+    raise TypeError(
+        f"a route or middleware of the application returned {type(response).__name__}:"
+        " return a web.Response, or what the next handler gave"
+    )
+
+
 def _bound(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Keep a handler's own stream within what the request allows (RFC 9112, section 6.3)."""
     writer = request.writer
-    if response._must_be_empty_body:
+    if has_no_body(response):
         writer.length = 0
     elif writer.length is None and request.version < HttpVersion11:
         response.force_close()  # Without a length or chunks, only the end of the connection ends the body.
 
 
-def _has_started(exchange: Exchange) -> bool:
-    return exchange.response is not None and exchange.response.prepared
+def _is_endless_event_stream(request: web.BaseRequest, response: web.StreamResponse) -> bool:
+    """Whether comments may go between the events of *response*: nobody has announced or packed its bytes."""
+    content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
+    return (
+        content_type.startswith("text/event-stream")
+        and not response.compression
+        and request.writer.length is None
+    )
 
 
-def _cut(request: web.Request, exchange: Exchange) -> web.StreamResponse:
-    # Closing before the last chunk is how an HTTP/1.1 client learns that the body is not whole (RFC 9112, 8).
-    if isinstance(request.writer, HostWriter):
-        request.writer.flush()
-    if request.transport is not None:
-        request.transport.close()
-    assert exchange.response is not None
-    return exchange.response
+def _has_gone(request: web.BaseRequest) -> bool:
+    transport = request.transport
+    return transport is None or transport.is_closing()
+
+
+def _cut_short(
+    request: web.Request,
+    exchange: Exchange,
+    failure: Failure | None = None,
+    cause: BaseException | None = None,
+) -> Outcome:
+    cut(request)
+    response = exchange.sent
+    if response is None:  # the handler wrote past every response
+        response = web.Response(status=500)
+    return Outcome(response, failure, cause, is_cut=True)
 
 
 def _method_not_allowed(method: str, allow: str) -> Failure:
@@ -272,22 +326,8 @@ def _method_not_allowed(method: str, allow: str) -> Failure:
     )
 
 
-def _has_own_body(error: web.HTTPException) -> bool:
-    return error.body is not None and error.content_type != "text/plain"
-
-
-def _as_response(exchange: Exchange, error: web.HTTPException) -> web.StreamResponse:
-    # aiohttp deprecates returning an exception as the response it is, so its parts make a plain one.
-    if error.status >= 400:
-        source = ErrorSource.USER if error.status < 500 else ErrorSource.UPSTREAM
-        exchange.failure = replace(_NOT_FOUND, status=error.status, source=source)
-    return web.Response(
-        status=error.status, reason=error.reason, body=error.body, headers=CIMultiDict(error.headers)
-    )
-
-
 def _cancelled_from_outside(request: web.Request) -> bool:
     if sys.version_info < (3, 11):  # Tasks do not tell yet; only a connection that ends cancels its handler.
-        return request.protocol._force_close
+        return was_lost(request)
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -39,6 +39,10 @@ class Route:
             methods.insert(methods.index("GET") + 1, "HEAD")
         return ", ".join(methods)
 
+    def parameters(self, value: str) -> dict[str, str]:
+        """The path's parameter by its name, if there is one and it has *value*."""
+        return {self.path[self.path.index("{") + 1 : self.path.index("}")]: value} if value else {}
+
     def endpoint(self, method: str) -> Endpoint | None:
         """The endpoint for *method*, or ``None`` for a 405."""
         return self.endpoints.get("GET" if method == "HEAD" else method)

@@ -1,91 +1,254 @@
-"""A plain response as one block of bytes.
+"""The way back: from an outcome to bytes.
 
-aiohttp sends any response through half a dozen coroutines and a writer object; most responses are a status,
-a few headers and a body that is at hand, and for those the same bytes are made here at a third of the cost.
+A request is answered in one of two ways. The fast one is for a status, headers and a body that is at hand,
+as most responses are: aiohttp sends any response through half a dozen coroutines and a writer object, and
+here the same bytes are made at a third of the cost. Everything else goes the ordinary way: streams, files,
+cookies, compression, HEAD, HTTP/1.0, and whatever has an application of the user's before it, whose signals
+want to see each response. A handler may have gone that way itself before it returns, in part or to the end.
+
+Both ways write the contract's headers with `stamp`, at the last moment before the head becomes bytes:
+nothing that a handler or a middleware sets comes after it.
+
+What fails on the way is an outcome in its turn, and what can become of it depends on one question: has a
+byte left? Until then nothing of the failed response may stay behind (it may have switched the writer to
+chunks, or announced a length), so the request gets a new writer, and the envelope goes the fast way, past all
+that has just failed. After that, what the client has is not whole and must not look so: the connection is cut
+before the last chunk, or reset where no chunks and no length tell the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, cast
+import logging
+import socket
+import struct
+from typing import Final, Protocol
 
-from aiohttp import hdrs, http_writer, web
-from aiohttp.helpers import rfc822_formatted_time
-from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
-from multidict import CIMultiDict
+from aiohttp import hdrs, web
+from aiohttp.http import SERVER_SOFTWARE, HttpVersion11, RawRequestMessage
+from aiohttp.typedefs import Handler
 
-from agentserver._http.exchange import Exchange
-from agentserver.wire import REQUEST_ID_HEADER, SERVER_HEADER
-
-# What aiohttp's own writer calls, in C; it refuses line breaks.
-_serialize: Final = cast(
-    "Callable[[str, CIMultiDict[str]], bytes]",
-    http_writer._serialize_headers,  # pyright: ignore[reportUnknownMemberType]  # compiled, without types
+from agentserver._http.aiohttp_internals import (
+    ParserConnection,
+    PlainParts,
+    http_date,
+    serialize_headers,
+    take_plain,
 )
+from agentserver._http.exchange import Exchange
+from agentserver._http.lifetime import Lifetime
+from agentserver._http.outcome import FAILURE, Outcome
+from agentserver._http.writer import HostWriter
+from agentserver.wire import (
+    ERROR_DETAIL_HEADER,
+    ERROR_SOURCE_HEADER,
+    REQUEST_ID_HEADER,
+    SERVER_HEADER,
+    ErrorSource,
+)
+
+logger = logging.getLogger("agentserver")
+
 _BYTES: Final = "application/octet-stream"
-_WITHOUT_BODY: Final = frozenset({204, 205, 304})
+_EVENTS: Final = "text/event-stream"
+# Up to here, one copy of the body costs less than a second system call.
+_JOINED_LIMIT: Final = 16_384
+_RESET_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
-def plain_body(request: web.BaseRequest, response: web.StreamResponse) -> bytes | bytearray | None:
-    """The body of *response* if it may be sent with `head_of`, else ``None``: aiohttp has to send it."""
-    if (
-        type(response) is not web.Response
-        or response._eof_sent
-        or response._payload_writer is not None
-        or response._compression
-        or response._chunked
-        or response._cookies
-        or response._status in _WITHOUT_BODY
-        or response._status < 200
-        or request._method == hdrs.METH_HEAD
-        or request._version != HttpVersion11
-        or hdrs.CONTENT_LENGTH in response._headers
-    ):
-        return None
-    body = response._body
-    if body is None:
-        return b""
-    return body if isinstance(body, (bytes, bytearray)) else None
+class Sender(Protocol):
+    """In whose name a response is sent.
+
+    Attributes:
+        server: The value of ``x-platform-server``.
+        fallback: The user's application, if there is one: then no response goes the fast way.
+        lifetime: The life of the process: while it ends, every answer is the connection's last.
+    """
+
+    server: str
+    fallback: Handler | None
+    lifetime: Lifetime
+
+    def failed(self, request: web.Request, exchange: Exchange, error: BaseException) -> Outcome:
+        """What becomes of *request* when *error* was raised on the way back."""
+        ...
 
 
-def head_of(
-    exchange: Exchange, response: web.StreamResponse, server: str, size: int, *, keep_alive: bool
+async def send(  # noqa: PLR0917 - called once, for every request: names cost there
+    connection: ParserConnection,
+    request: web.Request,
+    exchange: Exchange,
+    outcome: Outcome,
+    message: RawRequestMessage,
+    host: Sender,
+) -> tuple[Outcome, bool]:
+    """Send *outcome*, or what becomes of it.
+
+    Args:
+        connection: Where to.
+        request: The request that is answered.
+        exchange: What is known of it.
+        outcome: What is to be sent; some of it may have been.
+        message: The request as it was read.
+        host: In whose name.
+
+    Returns:
+        What became of the request in the end, and whether the connection may serve another.
+
+    Raises:
+        ConnectionError: If the client has gone.
+    """
+    if outcome.is_cut:
+        return outcome, False
+    response = outcome.response
+    keep_alive = not message.should_close and not host.lifetime.shutting_down.is_set()
+    try:
+        if message.upgrade:
+            await connection.decline_upgrade(request)
+        if host.fallback is None and message.version == HttpVersion11 and message.method != hdrs.METH_HEAD:
+            parts = take_plain(response)
+            if parts is not None:
+                keep_alive = keep_alive and parts[-1]
+                await _write(
+                    connection, _head_of(exchange, response, parts, host.server, keep_alive), parts[3]
+                )
+                return outcome, keep_alive
+        return outcome, await _send_ordinarily(request, response) and keep_alive
+    except ConnectionError:
+        raise
+    # A handler's own headers, payload or signals may raise anything.
+    except Exception as error:  # noqa: BLE001
+        outcome = host.failed(request, exchange, error)
+    if outcome.is_cut:
+        return outcome, False
+    return outcome, await _send_envelope(connection, exchange, outcome, message, host.server) and keep_alive
+
+
+async def _send_envelope(
+    connection: ParserConnection,
+    exchange: Exchange,
+    outcome: Outcome,
+    message: RawRequestMessage,
+    server: str,
+) -> bool:
+    """Send what tells of a failure the fast way, to whatever request; nothing of aiohttp's is asked again."""
+    parts = take_plain(outcome.response)
+    assert parts is not None, "an envelope is a plain response"
+    is_current = message.version == HttpVersion11
+    keep_alive = is_current and parts[-1] and not message.should_close
+    head = _head_of(exchange, outcome.response, parts, server, keep_alive)
+    if not is_current:
+        head = head.replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+    await _write(connection, head, b"" if message.method == hdrs.METH_HEAD else parts[3])
+    return keep_alive
+
+
+async def _send_ordinarily(request: web.Request, response: web.StreamResponse) -> bool:
+    """Have aiohttp send what is not plain, or the rest of it; whether the connection may serve another."""
+    await finish(request, response)
+    writer = request.writer
+    # A file goes out past the writer.
+    if isinstance(writer, HostWriter) and writer.length and not isinstance(response, web.FileResponse):
+        logger.error("a response was %d bytes shorter than its Content-Length", writer.length)
+        return False  # Only the end of the connection tells the client (RFC 9112, section 8).
+    return bool(response.keep_alive)
+
+
+async def finish(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Send *response*, or what is left of it, the ordinary way."""
+    if not response.prepared:  # a file would be sent twice
+        await response.prepare(request)
+    await response.write_eof()
+
+
+async def _write(connection: ParserConnection, head: bytes, body: bytes | bytearray) -> None:
+    transport = connection.transport
+    if transport is None:
+        raise ConnectionResetError("the client has gone")
+    if len(body) <= _JOINED_LIMIT:
+        transport.write(head + body)
+    else:
+        # A head alone is a packet of its own; asyncio's writelines() never paused a sender before 3.13.2.
+        transport.write(head + body[:_JOINED_LIMIT])
+        transport.write(memoryview(body)[_JOINED_LIMIT:])
+    if connection.writing_paused:
+        await connection.drained()
+
+
+def has_left(request: web.BaseRequest) -> bool:
+    """Whether a byte of the answer to *request* may have left, on the ordinary way."""
+    return request.writer.output_size > 0
+
+
+def cut(request: web.BaseRequest) -> None:
+    """End the connection of *request* so that the client can tell that its answer is not whole."""
+    writer, transport = request.writer, request.transport
+    if transport is None:
+        return
+    if isinstance(writer, HostWriter):
+        writer.flush()
+    # Closing before the last chunk tells an HTTP/1.1 client (RFC 9112, section 8), and so does a length.
+    # A body that lasts until the connection ends would look whole, unless that is reset.
+    if request.version < HttpVersion11 and getattr(writer, "length", None) is None:
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
+    transport.close()
+
+
+def stamp(exchange: Exchange, response: web.StreamResponse, server: str) -> None:
+    """Write the framework's headers on *response*, over whatever a handler set (contract, section 3)."""
+    exchange.sent = response
+    headers = response.headers
+    headers[REQUEST_ID_HEADER] = exchange.request_id
+    headers[SERVER_HEADER] = server
+    for name, value in exchange.headers.items():
+        headers[name] = value
+    if headers.get(hdrs.CONTENT_TYPE, "").startswith(_EVENTS):
+        # Nothing between here and the client may keep or gather events; the second is nginx's word for it.
+        headers.setdefault(hdrs.CACHE_CONTROL, "no-cache")
+        headers.setdefault("X-Accel-Buffering", "no")
+    if response.status >= 400:
+        _stamp_source(response)
+
+
+def _stamp_source(response: web.StreamResponse) -> None:
+    failure = response.get(FAILURE)
+    if failure is not None:
+        response.headers[ERROR_SOURCE_HEADER] = failure.source.value
+        if failure.detail is not None:
+            response.headers[ERROR_DETAIL_HEADER] = failure.detail
+    elif response.status >= 500 and ERROR_SOURCE_HEADER not in response.headers:
+        response.headers[ERROR_SOURCE_HEADER] = ErrorSource.UPSTREAM.value
+
+
+def _head_of(
+    exchange: Exchange, response: web.StreamResponse, parts: PlainParts, server: str, keep_alive: bool
 ) -> bytes:
-    """The status line and headers of *response*, whose body has *size* bytes (RFC 9112, sections 4 to 6).
+    """The status line and headers of a plain *response* (RFC 9112, sections 4 to 6).
 
     Raises:
         ValueError: If there is a line break or a NUL in a header.
     """
-    headers = response._headers
+    status, reason, headers, body, _ = parts
+    size = len(body)
     content_type = headers.get(hdrs.CONTENT_TYPE, _BYTES)
-    is_usual = len(headers) == (hdrs.CONTENT_TYPE in headers) and response._status < 400
-    if is_usual and size and keep_alive and (content_type + response._reason).isprintable():
-        return _usual_head(exchange, response, server, content_type, size)
-    exchange.stamp(response, server)
+    is_usual = len(headers) == (hdrs.CONTENT_TYPE in headers) and status < 400
+    if is_usual and size and keep_alive and (content_type + reason).isprintable():
+        # A success whose only header so far is its type: no table of headers, just the text.
+        exchange.sent = response
+        ids = "".join([f"{name}: {value}\r\n" for name, value in exchange.headers.items()])
+        return (
+            f"HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\n"
+            f"{REQUEST_ID_HEADER}: {exchange.request_id}\r\n{SERVER_HEADER}: {server}\r\n{ids}"
+            f"Content-Length: {size}\r\nDate: {http_date()}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n"
+        ).encode()
+    stamp(exchange, response, server)
     if size:
         headers.setdefault(hdrs.CONTENT_TYPE, _BYTES)
     headers[hdrs.CONTENT_LENGTH] = str(size)
     if hdrs.DATE not in headers:
-        headers[hdrs.DATE] = rfc822_formatted_time()
+        headers[hdrs.DATE] = http_date()
     headers.setdefault(hdrs.SERVER, SERVER_SOFTWARE)
     if not keep_alive:
         headers.setdefault(hdrs.CONNECTION, "close")
-    return _serialize(f"HTTP/1.1 {response._status} {response._reason}", headers)
-
-
-def _usual_head(
-    exchange: Exchange, response: web.StreamResponse, server: str, content_type: str, size: int
-) -> bytes:
-    """The head of a success whose only header so far is its type: no table of headers, just the text."""
-    exchange.response = response
-    own = "".join([f"{name}: {value}\r\n" for name, value in exchange.headers.items()])
-    return (
-        f"HTTP/1.1 {response._status} {response._reason}\r\n"
-        f"Content-Type: {content_type}\r\n"
-        f"{REQUEST_ID_HEADER}: {exchange.request_id}\r\n"
-        f"{SERVER_HEADER}: {server}\r\n"
-        f"{own}"
-        f"Content-Length: {size}\r\n"
-        f"Date: {rfc822_formatted_time()}\r\n"
-        f"Server: {SERVER_SOFTWARE}\r\n\r\n"
-    ).encode()
+    return serialize_headers(f"HTTP/1.1 {status} {reason}", headers)

@@ -10,7 +10,8 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from agentserver._http.connection import HostConnection, SurplusConnection
+from agentserver._http.aiohttp_internals import connection_count
+from agentserver._http.connection import HostConnection, SurplusConnection, request_class
 from agentserver._http.deadlines import ClientDeadlines
 from agentserver._http.pipeline import Pipeline
 from agentserver.options import AgentHostOptions
@@ -40,6 +41,8 @@ class HostServer(web.Server):
         self.context = contextvars.copy_context()
         pipeline.context = self.context
         self._pipeline = pipeline
+        self._requests = request_class(pipeline)
+        self._event_loop = asyncio.get_running_loop()
         self._options = options
         self._deadlines = ClientDeadlines(options)
         self._sweeper: asyncio.TimerHandle | None = None
@@ -47,18 +50,18 @@ class HostServer(web.Server):
 
     def __call__(self) -> HostConnection:
         limit = self._options.max_connections
-        if limit is None or len(self._connections) < limit:
-            return HostConnection(self, self._pipeline, self._loop, self._options)
+        if limit is None or connection_count(self) < limit:
+            return HostConnection(self, self._pipeline, self._requests, self._event_loop, self._options)
         if not self._is_full:
             self._is_full = True
             logger.warning("%d connections are open, as many as may be: further ones are refused", limit)
-        return SurplusConnection(self, self._pipeline, self._loop, self._options)
+        return SurplusConnection(self, self._pipeline, self._requests, self._event_loop, self._options)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Take note of a new connection."""
         super().connection_made(handler, transport)
         limit = self._options.max_connections
-        if limit is not None and len(self._connections) > limit + _MAX_SURPLUS:
+        if limit is not None and connection_count(self) > limit + _MAX_SURPLUS:
             transport.abort()
         if self._sweeper is None:
             self.context.copy().run(self._sweep)
@@ -70,13 +73,13 @@ class HostServer(web.Server):
             self._sweeper.cancel()
 
     def _sweep(self) -> None:
-        now = self._loop.time()
+        now = self._event_loop.time()
         for connection in self.connections:
             assert isinstance(connection, HostConnection)
             self._deadlines.enforce(connection, now)
         limit = self._options.max_connections
-        self._is_full = self._is_full and limit is not None and len(self._connections) >= limit
+        self._is_full = self._is_full and limit is not None and connection_count(self) >= limit
         delay = self._deadlines.interval
         self._sweeper = None
-        if self._connections:
-            self._sweeper = self._loop.call_later(delay, self._sweep, context=self.context.copy())
+        if connection_count(self):
+            self._sweeper = self._event_loop.call_later(delay, self._sweep, context=self.context.copy())

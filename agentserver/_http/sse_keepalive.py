@@ -8,88 +8,70 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from agentserver._http.writer import HostWriter
+from agentserver._http.aiohttp_internals import interject, watch
+from agentserver._http.writer import TAIL, HostWriter
 
 if TYPE_CHECKING:
     from aiohttp.http_writer import Buffer
 
-_EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 COMMENT: Final = b": keep-alive\n\n"
 
 
 class SseKeepAlive:
-    """Watches one ``text/event-stream`` response, whoever writes it, until ``stop()``.
+    """Watches one ``text/event-stream`` response, whoever writes it, until its end.
 
-    A comment goes out only between two events, so that it can never split one (WHATWG HTML, section 9.2.6).
+    A comment goes out only between two events, so that it can never split one (WHATWG HTML, section 9.2.6),
+    and in the very call that found that it may: between a call and a task of its own the handler could write
+    half an event, or the end.
 
     Args:
         request: The request whose writer is watched.
-        response: The response, about to be sent.
         interval: Seconds of silence after which a comment is sent.
         context: What its timer runs in, instead of the request's.
     """
 
-    __slots__ = (
-        "_chunk",
-        "_context",
-        "_handle",
-        "_interval",
-        "_last",
-        "_loop",
-        "_request",
-        "_task",
-        "_writer",
-    )
+    __slots__ = ("_context", "_handle", "_interval", "_loop", "_request", "_tail", "_written_at")
 
-    def __init__(
-        self, request: web.BaseRequest, response: web.StreamResponse, interval: float, context: Context
-    ) -> None:
+    def __init__(self, request: web.BaseRequest, interval: float, context: Context) -> None:
         self._loop = asyncio.get_running_loop()
         self._request = request
-        self._writer = request.writer
         self._interval = interval
         self._context = context
-        self._last = self._loop.time()
-        self._chunk: Buffer = b"\n\n"
-        self._task: asyncio.Task[None] | None = None
-        self._handle: asyncio.TimerHandle | None = None
-        if response.compression:
-            return
-        if not isinstance(self._writer, HostWriter):
-            # aiohttp calls this with every chunk of a body; there is no public way to set it later.
-            setattr(self._writer, "_on_chunk_sent", self._sent)  # noqa: B010
+        self._written_at = self._loop.time()
+        self._tail = b""
+        writer = request.writer
+        if isinstance(writer, HostWriter):
+            writer.on_end = self.stop
+        else:
+            watch(writer, self._sent, self.stop)
         self._handle = self._loop.call_later(interval, self._tick, context=context)
 
     def stop(self) -> None:
         """Send no more comments."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self._handle.cancel()
 
     async def _sent(self, chunk: Buffer) -> None:
-        self._last = self._loop.time()
-        self._chunk = chunk
+        self._written_at = self._loop.time()
+        self._tail = self._tail[-TAIL:] + bytes(memoryview(chunk).cast("B")[-TAIL:])
 
     def _tick(self) -> None:
         transport = self._request.transport
         if transport is None or transport.is_closing():
             return
-        writer = self._writer
+        writer = self._request.writer
         if isinstance(writer, HostWriter):
-            self._last = max(self._last, writer.written_at)
-            self._chunk = writer.last_chunk or self._chunk
-        silence = self._loop.time() - self._last
-        wait = self._interval - silence
+            self._written_at = max(self._written_at, writer.written_at)
+            self._tail = writer.tail
+        wait = self._written_at + self._interval - self._loop.time()
         if wait <= 0:
             wait = self._interval
             # A reader that does not keep up is not idle: more bytes would only fill memory.
-            between_events = bytes(self._chunk)[-4:].endswith(_EVENT_ENDS)
-            if between_events and not self._request.protocol.writing_paused:
-                self._task = self._loop.create_task(self._send())
+            if _is_between_events(self._tail) and not self._request.protocol.writing_paused:
+                interject(writer, COMMENT)
         self._handle = self._loop.call_later(wait, self._tick, context=self._context)
 
-    async def _send(self) -> None:
-        try:
-            await self._writer.write(COMMENT)
-        except ConnectionError:
-            self.stop()
+
+def _is_between_events(tail: bytes) -> bool:
+    """Whether what ends in *tail* ends in a blank line, or has not begun; three line ends are allowed."""
+    text = tail[-TAIL:].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return not text or text.endswith(b"\n\n")

@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from types import CoroutineType, TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from agentserver._services.planner import UNMADE, Plan, ServiceLifetime
 from agentserver._services.signature import signature_of
@@ -25,6 +25,9 @@ class Scope:
     """Makes services by their plans, remembers the scoped ones, and ends what it made."""
 
     __slots__ = ("_made", "_open", "_singletons")
+
+    raises: ClassVar[bool] = False
+    """Whether a service that fails to end is an error of whoever ends the scope."""
 
     def __init__(self, singletons: Singletons, brought: Mapping[Plan, Any] | None = None) -> None:
         self._singletons = singletons
@@ -68,8 +71,17 @@ class Scope:
         return positional, keywords
 
     async def aclose(self, error: BaseException | None = None) -> None:
-        """End everything, the last one first, whatever happens on the way."""
+        """End everything, the last one first, whatever happens on the way.
+
+        Args:
+            error: What went wrong before, if something did.
+
+        Raises:
+            Exception: What the first service raised that failed to end, if nothing went wrong before and
+                the scope `raises`; otherwise that is logged.
+        """
         cancelled: asyncio.CancelledError | None = None
+        first: Exception | None = None
         while self._open:
             name, leave, made = self._open.pop()
             try:
@@ -79,16 +91,24 @@ class Scope:
             except asyncio.CancelledError as cancellation:
                 cancelled = cancellation
             except Exception as failure:  # one service must not keep the others open
-                if failure is not error:
+                if failure is error:
+                    continue
+                if error is None and self.raises:
+                    first = error = failure  # the others are told, and so is the caller
+                else:
                     logger.exception("Closing %s failed", name, exc_info=failure)
         if cancelled and cancelled is not error:
             raise cancelled
+        if first is not None:
+            raise first
 
 
 class HandlerScope(Scope, Generic[HandlerT]):
     """What one request holds: its handler, and the services made for it."""
 
     __slots__ = ("_plan",)
+
+    raises = True  # what could not be committed must not be answered as done
 
     def __init__(self, plan: Plan, singletons: Singletons, brought: Mapping[Plan, Any] | None = None) -> None:
         super().__init__(singletons, brought)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy, MultiMapping
 
 from agentserver._hosting.protocol import HostContext
+from agentserver._http.aiohttp_internals import call_off_cancellation, is_buffered, message_of
 from agentserver._http.exchange import Exchange
 from agentserver._http.ids import new_uuid
 from agentserver._http.router import Endpoint, Route
+from agentserver._http.sending import finish
 from agentserver.invocations._handler_definition import HandlerDefinition
 from agentserver.invocations._handler_factory import HandlerFactory, request_services
 from agentserver.invocations._ids import first_valid
@@ -104,7 +107,7 @@ class Endpoints:
     def _new_invocation(self, request: web.Request, exchange: Exchange) -> InvocationContext:
         supplied = request.headers.get(INVOCATION_ID_HEADER)
         invocation_id = new_uuid() if supplied is None else first_valid(supplied)
-        if "?" not in request._message.path:
+        if "?" not in message_of(request).path:
             session_id = self._session_id or new_uuid()
             return self._context(request, exchange, invocation_id, session_id, _NO_QUERY)
         session_id = first_valid(request.query.get(SESSION_ID_QUERY), self._session_id)
@@ -122,10 +125,10 @@ class Endpoints:
         session_id: str,
         query: MultiMapping[str],
     ) -> InvocationContext:
-        exchange.headers = {INVOCATION_ID_HEADER: invocation_id, SESSION_ID_HEADER: session_id}
-        exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
-        if exchange.observer is not None:
-            exchange.observer.identify(exchange)
+        exchange.identify(
+            {"invocation_id": invocation_id, "session_id": session_id},
+            {INVOCATION_ID_HEADER: invocation_id, SESSION_ID_HEADER: session_id},
+        )
         return InvocationContext(
             invocation_id=invocation_id,
             session_id=session_id,
@@ -146,12 +149,15 @@ class Endpoints:
         if not self._factory.needs_scope:
             method = getattr(self._factory.create(), operation)
             return await _respond(request, method, arguments, text_type, streams=streams)
-        async with self._factory.scope(request_services(request, context)) as handler:
-            method = getattr(handler, operation)
-            response = await _respond(request, method, arguments, text_type, streams=streams)
-            # Services of the request must live until its last byte has gone out.
-            await response.prepare(request)
-            await response.write_eof()
+        ending = ExitStack()
+        with ending:
+            async with self._factory.scope(request_services(request, context)) as handler:
+                method = getattr(handler, operation)
+                response = await _respond(request, method, arguments, text_type, streams=streams)
+                if not is_buffered(response):
+                    await finish(request, response)  # its services must live until its last byte
+                # What has been answered is to be committed too, whether or not its client is still there.
+                ending.enter_context(call_off_cancellation(request))
             return response
 
 
