@@ -1,4 +1,4 @@
-"""``invoke``, ``get``, ``cancel`` and ``watch`` against a real server."""
+"""``invoke`` against a real server."""
 
 from __future__ import annotations
 
@@ -6,78 +6,13 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 
-from agentserver import InvocationContext, InvocationHandler, NotFoundError, ServerSentEvent
 from tests.cli.process import clean_environment, cli
-from tests.servers import ROOT, free_port, serving
-
-
-class TalkativeHandler(InvocationHandler):
-    """Says what it was sent, or does what the body says."""
-
-    polls: ClassVar[int] = 0
-
-    async def handle(self, request: web.Request, context: InvocationContext) -> Any:
-        text = (await request.read()).decode(errors="replace")
-        if text == "events":
-            return self.events()
-        if text == "pieces":
-            return self.pieces()
-        if text == "many":
-            return "a line\n" * 100_000
-        if text == "cut":
-            return self.cut()
-        if text == "hang":
-            await asyncio.Event().wait()
-        if text == "secret":
-            raise web.HTTPUnauthorized
-        return {
-            "type": request.content_type,
-            "body": text,
-            "invocation": context.invocation_id,
-            "session": context.session_id,
-            "query": dict(request.query),
-            "token": request.headers.get("Authorization"),
-            "mood": context.client_headers.get("x-client-mood"),
-        }
-
-    async def events(self) -> AsyncIterator[ServerSentEvent]:
-        yield ServerSentEvent("hello")
-        yield ServerSentEvent('{"n": 1}', event="count", id="7")
-
-    async def pieces(self) -> AsyncIterator[str]:
-        yield "one "
-        yield "two"
-
-    async def cut(self) -> AsyncIterator[str]:
-        yield "one "
-        raise RuntimeError("out of words")
-
-    async def get(self, invocation_id: str, request: web.Request, context: InvocationContext) -> Any:
-        if invocation_id == "unknown":
-            raise NotFoundError("There is no such invocation")
-        TalkativeHandler.polls += 1
-        return {"status": "running" if TalkativeHandler.polls < 4 else "done", "id": invocation_id}
-
-    async def cancel(self, invocation_id: str, request: web.Request, context: InvocationContext) -> Any:
-        return {"status": "cancelled", "id": invocation_id}
-
-
-@pytest.fixture
-async def url() -> AsyncGenerator[str, None]:
-    TalkativeHandler.polls = 0
-    async with serving(TalkativeHandler) as client:
-        yield address(client)
-
-
-def address(client: ClientSession) -> str:
-    return str(client._base_url)
+from tests.servers import ROOT, free_port
 
 
 async def test_invoke_sends_words_as_text_and_prints_the_answer(url: str) -> None:
@@ -135,25 +70,6 @@ async def test_invoke_with_json_prints_one_object_or_one_for_each_event(url: str
     ]
 
 
-async def test_get_and_cancel_print_what_the_agent_says(url: str) -> None:
-    assert json.loads((await cli("get", "i-1", "--url", url)).out) == {"status": "running", "id": "i-1"}
-    done = await cli("cancel", "i-1", "--json", "--url", url)
-    assert json.loads(done.out)["body"] == {"status": "cancelled", "id": "i-1"}
-
-
-async def test_watch_prints_each_state_once_until_the_invocation_is_done(url: str) -> None:
-    done = await cli("watch", "i-1", "--interval", "0.05", "--url", url)
-    assert [json.loads(line)["status"] for line in done.out.splitlines()] == ["running", "done"]
-    assert TalkativeHandler.polls == 4
-
-
-async def test_watch_ends_with_7_when_its_time_is_up(url: str) -> None:
-    TalkativeHandler.polls = -10_000
-    done = await cli("watch", "i-1", "--interval", "0.05", "--timeout", "0.3", "--url", url)
-    assert done.code == 7
-    assert done.err.count("\n") == 1
-
-
 async def test_no_server_ends_with_4_and_says_what_to_do() -> None:
     done = await cli("invoke", "hi", "--url", f"http://127.0.0.1:{free_port()}")
     assert done.code == 4
@@ -208,12 +124,6 @@ async def test_a_hosted_agent_without_a_token_ends_with_5_and_what_to_do(tmp_pat
     assert done.code == 5
     assert "AGENTSERVER_TOKEN" in done.sentence
     assert "pip install 'agentserver-invocations[hosted]'" in done.sentence
-
-
-async def test_an_error_of_the_agent_ends_with_6_and_its_words(url: str) -> None:
-    done = await cli("get", "unknown", "--url", url)
-    assert done.code == 6
-    assert done.sentence == "404 not_found: There is no such invocation"
 
 
 async def test_a_stream_that_is_cut_ends_with_7_after_what_came(url: str) -> None:

@@ -65,6 +65,7 @@ async def test_tab_completes_words_and_the_numbers_of_invocations(counter: str) 
         await screen.until("1")
         screen.type("\r")
         await screen.until("#1 cancelled: ")
+        await screen.until(">")
         screen.type("\x04")
         assert await screen.exit_code() == 0
 

@@ -212,6 +212,7 @@ async def test_tab_completes_paths(parrot: str, tmp_path: Path) -> None:
             await screen.until(completed)
         screen.type("\r")
         await screen.until("< (3 bytes: 63 62 61)")
+        await screen.until(">")
         screen.type("\x04")
         assert await screen.exit_code() == 0
 
@@ -227,6 +228,7 @@ async def test_what_was_typed_is_there_the_next_time_for_its_owner_alone(parrot:
         await ready(screen)
         screen.type("\x1b[A\r")
         await screen.until("< You said: remember me")
+        await screen.until(">")
         screen.type("\x04")
         assert await screen.exit_code() == 0
     history = tmp_path / "state" / "agentserver" / "history"
