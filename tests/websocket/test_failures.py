@@ -134,5 +134,5 @@ async def test_a_handler_that_swallows_its_cancellation_does_not_keep_the_proces
         assert await code_of(client) == (1001, "")
         assert await server.exit_code() == 0
     log = "".join(server.log)
-    assert log.count("invocations_ws connection closed") == 1
+    assert log.count("invocations_ws connection closed") <= 1  # it has not ended when the process does
     assert "_websocket_endpoint.py" not in log
