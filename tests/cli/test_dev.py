@@ -57,6 +57,7 @@ async def said(url: str, body: str = "hi") -> str:
         return await answer.text()
 
 
+@pytest.mark.alone
 async def test_a_change_restarts_the_server_within_a_second(agent: Path) -> None:
     async with terminal("dev", str(agent), "--port", "0") as screen:
         assert await said(await listening(screen)) == "one"
