@@ -5,10 +5,13 @@ PYTHONS ?= 3.10 3.13
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SAMPLE ?= 01_getting_started
+# How many processes share the tests, and when all began.
+WORKERS ?= 2
+STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-templates style types bench bench-quick check lock hardening parity autobahn \
-	aiohttp-suite fuzz clean
+.PHONY: run wheel test test-one test-templates lint style types bench bench-quick check lock hardening parity \
+	autobahn aiohttp-suite fuzz clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -19,13 +22,13 @@ wheel: | $(VENV)/bin/python  ## build what to install, until PyPI has it, into d
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@ls dist/*.whl
 
-test: $(VENV)/.test  ## set up and run lint, types and every test
-	@echo 'Lint, types and every test: about six minutes on two cores; one file: $(BIN)/python -m pytest tests/test_ids.py'
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy && for sample in samples/*/; do $(BIN)/mypy $$sample || exit 1; done
-	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+test: lint types  ## set up and run lint, types and every test; says how long it took
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not alone' --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
+	@echo "make $@ took $$(( $$(date +%s) - $(STARTED) )) s"
+
+test-one: $(VENV)/.test  ## one test file: make test-one FILE=tests/http/test_errors.py
+	$(BIN)/python -m pytest $(FILE) $(ARGS)
 
 test-templates: $(VENV)/.test  ## some minutes: what 'agentserver new' makes, with nothing but our wheel and PyPI
 	$(BIN)/python -m pytest --timeout 900 tests/templates/check_templates.py $(ARGS)
@@ -34,7 +37,11 @@ style: $(VENV)/.test  ## format and mend what a tool can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-types: $(VENV)/.test
+lint: $(VENV)/.test  ## rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test  ## mypy and pyright, both strict
 	$(BIN)/mypy && for sample in samples/*/; do $(BIN)/mypy $$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
 

@@ -14,18 +14,30 @@ import pytest
 GUARD = Path(__file__).parent / "loopback_only"
 
 
+REPORT = "AGENTSERVER_REFUSED_CONNECTIONS"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # What a shell starts in the background ignores Ctrl-C, and so would every process that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_path(str(GUARD / "sitecustomize.py"))  # in this process Python has started long ago
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(GUARD), os.environ.get("PYTHONPATH"))))
-    handle, report = tempfile.mkstemp(prefix="refused-connections-")
-    os.close(handle)
-    os.environ["AGENTSERVER_REFUSED_CONNECTIONS"] = report
+    if not is_worker(config):  # those of a parallel run write to the report of the one that started them
+        handle, report = tempfile.mkstemp(prefix="refused-connections-")
+        os.close(handle)
+        os.environ[REPORT] = report
 
 
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of the processes that pytest-xdist shares the tests out to."""
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-xdist's: its workers have ended by then
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    report = Path(os.environ["AGENTSERVER_REFUSED_CONNECTIONS"])
+    if is_worker(session.config):
+        return
+    report = Path(os.environ[REPORT])
     refused = report.read_text()
     report.unlink()
     if refused:

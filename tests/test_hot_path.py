@@ -15,6 +15,8 @@ import pytest
 
 from tests.servers import ROOT
 
+pytestmark = pytest.mark.alone
+
 VERSION = sys.version_info[:2]
 BAND = 0.05
 

@@ -55,6 +55,7 @@ async def test_every_command_has_a_help_of_its_own(command: str) -> None:
     assert f"agentserver {command}" in done.out
 
 
+@pytest.mark.alone  # what coverage has loaded in the process before would not be seen
 def test_help_imports_neither_the_server_nor_the_client() -> None:
     program = (
         "import sys; before = set(sys.modules); from agentserver.cli import main\n"
@@ -71,6 +72,7 @@ def test_help_imports_neither_the_server_nor_the_client() -> None:
     assert not heavy & set(imported)
 
 
+@pytest.mark.alone
 def test_help_takes_less_than_150_milliseconds() -> None:
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

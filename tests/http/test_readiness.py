@@ -77,7 +77,7 @@ class Pinger:
 
 
 @pytest.mark.parametrize(
-    "check", [passes, Pinger().__call__, Pinger(), functools.partial(Pinger().ping, True)], ids=repr
+    "check", [passes, Pinger().__call__, Pinger(), functools.partial(Pinger().ping, True)]
 )
 async def test_any_async_function_may_be_a_check(check: Check) -> None:
     async with serving(Echo, checks(("store", check))) as client:
@@ -88,7 +88,7 @@ async def test_any_async_function_may_be_a_check(check: Check) -> None:
 FAILING: list[Check] = [says_no, raises, hangs, exits, cancels_itself, says_nothing_of_itself]
 
 
-@pytest.mark.parametrize("check", [*FAILING, functools.partial(Pinger().ping, False)], ids=repr)
+@pytest.mark.parametrize("check", [*FAILING, functools.partial(Pinger().ping, False)])
 async def test_a_check_that_fails_is_named_and_nothing_of_its_exception_is_told(
     check: Check, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -55,6 +55,7 @@ async def said(url: str, body: str = "hi") -> str:
         return await answer.text()
 
 
+@pytest.mark.alone
 async def test_a_change_restarts_the_server_soon_and_says_so_in_one_line(agent: Path) -> None:
     async with terminal("dev", str(agent), "--port", "0") as screen:
         url = await listening(screen)
