@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
@@ -19,6 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
+from agentserver._http.deadlines import Action, ClientDeadlines, Progress, Waiting
 from agentserver._http.exchange import Exchange
 from agentserver._http.pipeline import CLIENT_CLOSED_REQUEST, Pipeline
 from agentserver._http.request import HostRequest
@@ -28,9 +29,6 @@ from agentserver._http.writer import HostWriter
 from agentserver.errors import Failure, InvocationError, PayloadTooLargeError, classify
 from agentserver.options import AgentHostOptions
 from agentserver.wire import ErrorCode, ErrorSource
-
-if TYPE_CHECKING:
-    from agentserver._http.server import HostServer
 
 logger = logging.getLogger("agentserver")
 
@@ -56,11 +54,9 @@ class HostConnection(RequestHandler):
         head_since: Since when it waits for the rest of a request's headers: from their first byte on, or from
             the end of the request before, if they came during that.
         receiving: The body that arrives, or the last that did.
-        heard: Whether some of it came since this was last set to ``False``.
-        quiet_since: Since when nothing of it was seen to come.
+        heard: Whether some of it came since the last look at the deadlines.
+        waiting: What that look has left for the next.
         wire: The transport, also once the connection is closing.
-        unsent: How many bytes waited for the client when that was last looked at.
-        unread_since: Since when these were not seen to become fewer.
     """
 
     __slots__ = (
@@ -71,10 +67,8 @@ class HostConnection(RequestHandler):
         "head_since",
         "heard",
         "idle_since",
-        "quiet_since",
         "receiving",
-        "unread_since",
-        "unsent",
+        "waiting",
         "wire",
     )
 
@@ -84,7 +78,7 @@ class HostConnection(RequestHandler):
 
     def __init__(
         self,
-        server: HostServer,
+        server: web.Server,
         pipeline: Pipeline,
         loop: asyncio.AbstractEventLoop,
         options: AgentHostOptions,
@@ -106,9 +100,7 @@ class HostConnection(RequestHandler):
         self.head_since: float | None = None
         self.receiving: StreamReader | None = None
         self.heard = False
-        self.quiet_since: float | None = None
-        self.unsent = 0
-        self.unread_since: float | None = None
+        self.waiting = Waiting()
 
     @property
     def is_reading_paused(self) -> bool:
@@ -172,6 +164,34 @@ class HostConnection(RequestHandler):
             task.cancel()
             await asyncio.wait([task], timeout=timeout)
         self.force_close()
+
+    def keep_to(self, deadlines: ClientDeadlines, now: float) -> None:
+        """End itself, or the request on it, if by *deadlines* its client's time is up at *now*."""
+        body = self.receiving
+        if body is not None and (body.is_eof() or body.exception() or self.is_reading_paused):
+            body = None  # that is not read here is not the client's to hurry
+        progress = Progress(
+            self.idle_since,
+            self.head_since,
+            awaits_body=self.idle_since is None and body is not None,
+            has_heard=self.heard,
+            unsent=self.wire.get_write_buffer_size(),
+            is_writable=self.is_writable,
+            is_closing=self.transport is None,
+            patience=self.patience,
+            before=self.waiting,
+        )
+        self.heard = False
+        action, self.waiting = deadlines.check(now, progress)
+        if action is Action.CUT_OFF:
+            logger.info("a client that does not read was cut off, %d bytes unsent", progress.unsent)
+            self.abort()
+        elif action is Action.CLOSE:
+            self.force_close()
+        elif action is Action.REFUSE_HEAD:
+            self.refuse(_too_slow("The request's headers took too long"))
+        elif action is Action.FAIL_BODY and body is not None:
+            body.set_exception(_too_slow("The request's body took too long"))
 
     def refuse(self, error: InvocationError) -> None:
         """Answer what has not been read to its end with *error*, and close."""
@@ -344,6 +364,10 @@ class SurplusConnection(HostConnection):
         )
         self._messages.append((_ErrInfo(full.status, full, full.message), EMPTY_PAYLOAD))
         super()._begin()
+
+
+def _too_slow(message: str) -> InvocationError:
+    return InvocationError("request_timeout", message, status=408)
 
 
 def _failure_of(message: RawRequestMessage | _ErrInfo) -> Failure:

@@ -66,7 +66,7 @@ class HostServer(web.Server):
         now = self._loop.time()
         for connection in self.connections:
             assert isinstance(connection, HostConnection)
-            self._deadlines.enforce(connection, now)
+            connection.keep_to(self._deadlines, now)
         limit = self._options.max_connections
         self._is_full = self._is_full and limit is not None and len(self._connections) >= limit
         delay = self._deadlines.interval
