@@ -164,7 +164,7 @@ class WebSocketConnection(Lender):
                 sender.set_result(None)
         if self._pong is not None:
             pong, self._pong = self._pong, None
-            self.write(PONG, pong)
+            self._answer_ping(pong)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
@@ -203,10 +203,14 @@ class WebSocketConnection(Lender):
             self._client_ends(Event.CLOSE_RECEIVED, code, reason, payload[:2])
         elif opcode == PING and self._handshakes.state is _OPEN:
             if self._senders is None:
-                self.write(PONG, payload)
+                self._answer_ping(payload)
             else:
                 self._pong = payload  # only the latest Ping needs its answer (RFC 6455, section 5.5.3)
         return self._handshakes.state in _READING_STATES
+
+    def _answer_ping(self, payload: bytes) -> None:
+        if not self._transport.is_closing():
+            self.write(PONG, payload)
 
     def fail(self, error: ProtocolError) -> None:
         """The client broke the protocol."""
@@ -367,7 +371,9 @@ class WebSocketConnection(Lender):
         Raises:
             ConnectionResetError: If the connection is closed.
         """
-        if self._handshakes.state not in SENDING_STATES:
+        # A transport that its client has reset takes every write and pauses nobody: whoever sends in a loop
+        # would never let the loop say so.
+        if self.close_sent or self._transport.is_closing():
             raise self._closed()
         compressed = False
         if self._deflater is not None and compress and opcode < CLOSE:
@@ -388,7 +394,8 @@ class WebSocketConnection(Lender):
         Raises:
             ConnectionResetError: If the connection is closed.
         """
-        if self.close_sent or self._deflater is not None or max(map(len, texts)) >= _LARGE:
+        is_plain = self._deflater is None and max(map(len, texts)) < _LARGE
+        if self.close_sent or self._transport.is_closing() or not is_plain:
             for text in texts:
                 self.write(TEXT, text)
         else:

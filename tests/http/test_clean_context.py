@@ -17,7 +17,7 @@ from agentserver import (
     InvocationWebSocketHandler,
     ServerSentEvent,
 )
-from agentserver._http.deadlines import ClientDeadlines
+from agentserver._http.deadlines import Action, ClientDeadlines, Progress, Waiting
 from agentserver._http.exchange import current_exchange
 from agentserver._http.sse_keepalive import SseKeepAlive
 from agentserver.testing import in_process
@@ -166,13 +166,13 @@ def test_the_sweeper_and_the_keep_alive_comments_run_in_no_callers_context(
     loop_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept: list[object] = []
-    enforce = ClientDeadlines.enforce
+    check = ClientDeadlines.check
 
-    def watch(self: ClientDeadlines, *arguments: Any) -> None:
+    def watch(self: ClientDeadlines, now: float, progress: Progress) -> tuple[Action, Waiting]:
         swept.append((CALLER.get(), current_exchange.get()))
-        enforce(self, *arguments)
+        return check(self, now, progress)
 
-    monkeypatch.setattr(ClientDeadlines, "enforce", watch)
+    monkeypatch.setattr(ClientDeadlines, "check", watch)
 
     ticked: list[object] = []
     tick = SseKeepAlive._tick

@@ -12,6 +12,8 @@ import pytest
 from aiohttp import web
 
 from agentserver import InvocationContext
+from agentserver._websocket.connection import WebSocketConnection
+from agentserver._websocket.frames import BINARY, PING
 from tests.servers import DEADLINE
 from tests.websocket.wire import (
     MIB,
@@ -134,6 +136,26 @@ async def settled() -> None:
     """Wait until the test's own task is the only one."""
     while len(asyncio.all_tasks()) > 1:
         await asyncio.sleep(0.01)
+
+
+class ClosingTransport(asyncio.Transport):
+    """What a transport is between a write that failed and the loop's turn that says so."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        raise AssertionError("nothing may be written")
+
+
+async def test_whoever_sends_in_a_loop_learns_at_once_that_the_client_has_reset() -> None:
+    connection = WebSocketConnection(ClosingTransport(), max_size=MIB, close_timeout=1.0)
+    connection.accepted()
+    with pytest.raises(ConnectionResetError):
+        await connection.send(BINARY, b"x")
+    with pytest.raises(ConnectionResetError):
+        connection.write_texts([b"one", b"two"])
+    connection.on_control(PING, b"a ping that came before is not answered")
 
 
 def counts() -> dict[str, int]:
