@@ -83,7 +83,7 @@ def test_what_a_client_has_not_read_yet_it_can_still_read(
             await until_answered(caplog)
             begun = time.monotonic()
             reading = asyncio.ensure_future(read_later(connection))
-        # The loop ends with a process, and what its transports hold with it: that the server waits is the point.
+        # With a process the loop ends, and what its transports hold: that the server waits is the point.
         assert time.monotonic() - begun > 0.4
         assert len(await reading) == Filling.sent
         connection.close()
