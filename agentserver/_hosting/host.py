@@ -171,8 +171,11 @@ class Host:
         if self._server is not None:
             self._server.pre_shutdown()
             self.lifetime.begin_drain()
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + self._context.shutdown_timeout
             _report(await self.lifetime.drain(self._context.shutdown_timeout))
-            await self._server.shutdown(1.0)
+            # What was answered is still to be read; those who were cut off have a moment to read that.
+            await self._server.shutdown(max(deadline - loop.time(), 1.0))
         hooks = list(self._on_shutdown)
         if self._app is not None:
             hooks += [self._app.shutdown, self._app.cleanup]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from agentserver.options import AgentHostOptions
 
 logger = logging.getLogger("agentserver")
 
+_GRACE: Final = 1.0  # seconds that a request has which is cancelled with its connection
 _MAX_SURPLUS: Final = 1000  # those that are told why; what comes beyond them is cut at once
 
 
@@ -46,6 +48,8 @@ class HostServer(web.Server):
         self._options = options
         self._deadlines = ClientDeadlines(options)
         self._sweeper: asyncio.TimerHandle | None = None
+        self._open: set[RequestHandler] = set()
+        self._all_closed = asyncio.Event()
         self._is_full = False
 
     def __call__(self) -> HostConnection:
@@ -60,15 +64,37 @@ class HostServer(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Take note of a new connection."""
         super().connection_made(handler, transport)
+        self._open.add(handler)
         limit = self._options.max_connections
         if limit is not None and connection_count(self) > limit + _MAX_SURPLUS:
             transport.abort()
         if self._sweeper is None:
             self.context.copy().run(self._sweep)
 
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection whose last byte is out, or never will be."""
+        super().connection_lost(handler, exc)
+        self._open.discard(handler)
+        if not self._open:
+            self._all_closed.set()
+
     async def shutdown(self, timeout: float | None = None) -> None:
-        """End all connections, whatever they are doing."""
-        await super().shutdown(timeout)
+        """End all connections, whatever they are doing, and wait until what was sent has left the process.
+
+        Args:
+            timeout: Seconds that clients have to read it; what they have not read then is not sent. ``None``
+                is no limit but that on a client that does not read.
+        """
+        await asyncio.gather(*(connection.shutdown(_GRACE) for connection in self.connections))
+        self._all_closed.clear()
+        if self._open:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._all_closed.wait(), timeout)
+        if self._open:
+            logger.warning("%d clients did not read to the end what they were sent", len(self._open))
+        for left in list(self._open):
+            assert isinstance(left, HostConnection)
+            left.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
 

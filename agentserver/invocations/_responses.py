@@ -15,6 +15,11 @@ _TEXT = "text/plain; charset=utf-8"
 _BYTES = "application/octet-stream"
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
+_WITHOUT_BODY = frozenset({204, 205, 304})
+_HEAD_FIRST = (
+    "a handler yielded a response in its stream: yield a web.StreamResponse first, for status and headers,"
+    " then the parts; or return the response"
+)
 
 
 async def to_response(
@@ -85,17 +90,23 @@ async def stream(
     """Send what *items* yields as it comes; *text_type* is as for `to_response`.
 
     The first item is awaited before the headers go out: it decides the content type, and an error before it
-    is still a proper error response.
+    is still a proper error response. Before it may come a response without a body, for status and headers.
     """
     try:
         first = await anext(items, "")
+        if isinstance(first, web.StreamResponse):
+            response = _checked_head(first)
+            first = await anext(items, "")
+        else:
+            response = web.StreamResponse()
         chunk = _chunk(first)
-        response = web.StreamResponse(headers={"Content-Type": _type_of(first, text_type)})
+        response.headers.setdefault(hdrs.CONTENT_TYPE, _type_of(first, text_type))
         if request.version < HttpVersion11:
             response.force_close()  # without chunks only the end of the connection ends the stream
         await response.prepare(request)
-        if request.method != hdrs.METH_HEAD:
-            write = request.writer.write  # what response.write() calls once it has looked whether it may
+        if request.method != hdrs.METH_HEAD and response.status not in _WITHOUT_BODY:
+            # What response.write() calls once it has looked whether it may.
+            write = request.writer.write
             await write(chunk)
             async for item in items:
                 await write(item.encode() if type(item) is ServerSentEvent else _chunk(item))
@@ -103,6 +114,12 @@ async def stream(
     finally:
         if isinstance(items, AsyncGenerator):
             await items.aclose()
+    return response
+
+
+def _checked_head(response: web.StreamResponse) -> web.StreamResponse:
+    if isinstance(response, web.Response) or response.prepared:
+        raise TypeError(_HEAD_FIRST)
     return response
 
 
@@ -117,6 +134,8 @@ def _chunk(item: Any) -> bytes | bytearray:
         return item.encode()
     if isinstance(item, (bytes, bytearray)):
         return item
+    if isinstance(item, web.StreamResponse):
+        raise TypeError(_HEAD_FIRST)
     raise TypeError(
         f"a handler yielded {type(item).__name__}: "
         "yield str, bytes or a ServerSentEvent; json.dumps makes a str"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+from agentserver._http.error_response import to_json
 from agentserver._record import record
 
 
@@ -10,7 +14,9 @@ class ServerSentEvent:
     """One event of a ``text/event-stream``; a handler yields it.
 
     Args:
-        data: The text; every line of it becomes a ``data:`` line.
+        data: Text, of which every line becomes a ``data:`` line; or a value that is sent as JSON: a ``dict``,
+            a
+            list, a number, ``None``, a dataclass's object.
         event: The event's type; ``None`` leaves it to be ``message``.
         id: The id a client sends back as ``Last-Event-ID``.
         retry: Milliseconds after which a client should reconnect, 0 or more.
@@ -19,14 +25,14 @@ class ServerSentEvent:
         ValueError: If *event* or *id* has a line break, *id* a NUL, or *retry* is negative.
     """
 
-    data: str
+    data: Any
     event: str | None = None
     id: str | None = None
     retry: int | None = None
 
     def __init__(
         self,
-        data: str,
+        data: Any,
         event: str | None = None,
         id: str | None = None,  # noqa: A002 - the field's name in the standard
         retry: int | None = None,
@@ -47,8 +53,15 @@ class ServerSentEvent:
             raise ValueError(f"retry is {self.retry}, but it must be 0 or more milliseconds")
 
     def encode(self) -> bytes:
-        """The event's bytes, ending in its blank line."""
+        """The event's bytes, ending in its blank line.
+
+        Raises:
+            TypeError: If the data is no text and has no form in JSON.
+            ValueError: If there is a NaN or an infinity in it.
+        """
         text = self.data
+        if type(text) is not str:
+            text = _text_of(text)
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         head = "" if self.event is None else f"event: {self.event}\n"
@@ -59,3 +72,21 @@ class ServerSentEvent:
         if "\n" in text:
             text = text.replace("\n", "\ndata: ")
         return f"{head}data: {text}\n\n".encode()
+
+
+def _text_of(data: Any) -> str:
+    if isinstance(data, str):
+        return str.__str__(data)  # what it is, whatever its class makes of that, as an enumeration does
+    text = to_json(data, _json_form)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Lone surrogates, as header bytes that are no UTF-8 become: JSON can escape them.
+        text = to_json(data, _json_form, ascii_only=True)
+    return text
+
+
+def _json_form(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    raise TypeError(f"data of an event: {type(value).__name__} is no text, and there is no JSON for it")

@@ -31,9 +31,21 @@ class InvocationHandler(ABC):
 
     Write each method as ``async def``; the server refuses a sync one when it starts.
 
-    Every method may return any ``web.StreamResponse``; a ``str`` (sent as text); ``bytes``; or anything JSON:
-    ``dict``, ``list``, numbers, ``None``, dataclasses. A method written as an async generator streams what it
-    yields: ``str`` and ``bytes`` as chunks, `ServerSentEvent` as ``text/event-stream``.
+    Every method may return any ``web.StreamResponse``; a ``str`` (sent as text); ``bytes``; or anything
+    JSON: ``dict``, ``list``, numbers, ``None``, dataclasses. A method written as an async generator streams
+    what it yields: ``str`` and ``bytes`` as chunks, `ServerSentEvent` as ``text/event-stream``. Its first
+    item decides the content type; before that it may yield a ``web.StreamResponse``, whose status, headers
+    and cookies are the stream's:
+
+    .. code-block:: python
+
+        async def handle(self, request, context):
+            yield web.StreamResponse(headers={"x-model": "small"})
+            yield ServerSentEvent({"delta": "Hello"})
+
+    (.NET's handlers set them on the ``HttpResponse`` they are given. A response object is aiohttp's word
+    for that; a mutable one on the context would have to say what it means to handlers that return, and
+    after the first byte.)
 
     Raising `InvocationError` or an aiohttp ``web.HTTPException`` tells the client what is wrong. Any other
     exception is a 500 of which the client learns nothing and the log everything. After the first byte of a
