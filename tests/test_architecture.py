@@ -23,7 +23,7 @@ ARROWS = {
     "options": {"errors", "_record"},
     "environment": {"wire", "errors", "_record", "_telemetry"},
     "_services": LOW,
-    "_telemetry": LOW | {"_http"},
+    "_telemetry": LOW,
     "_http": LOW | {"_telemetry"},
     "_websocket": LOW | {"_http", "_telemetry", "invocations"},
     "_hosting": LOW | {"_http", "_services", "_telemetry", "_websocket"},

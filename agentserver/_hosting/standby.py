@@ -18,7 +18,8 @@ from multidict import CIMultiDict
 
 from agentserver._hosting.health import not_ready_body
 from agentserver._http.error_response import to_json
-from agentserver._http.exchange import resolve_request_id, trace_parent
+from agentserver._http.exchange import resolve_request_id
+from agentserver._telemetry.trace_context import trace_parent
 from agentserver.wire import (
     ERROR_SOURCE_HEADER,
     READINESS_ROUTE,

@@ -2,73 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from contextvars import ContextVar
-from functools import cache
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from agentserver._http.ids import new_trace_id
 from agentserver._http.sse_keepalive import SseKeepAlive
-from agentserver._telemetry.observer import Observer
+from agentserver._telemetry.correlation import CurrentRequest
+from agentserver._telemetry.trace_context import TraceParent
 from agentserver.errors import Failure
 from agentserver.wire import (
     ERROR_DETAIL_HEADER,
     ERROR_SOURCE_HEADER,
     REQUEST_ID_HEADER,
     SERVER_HEADER,
-    TRACEPARENT_HEADER,
     ErrorSource,
     is_valid_id,
 )
 
-_TRACEPARENT: Final = (
-    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
-)
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class TraceParent(NamedTuple):
-    """The span that caused an exchange.
-
-    Args:
-        trace_id: 32 hex digits, not all zero.
-        span_id: 16 hex digits, not all zero.
-        flags: The trace flags, 0 to 255; bit 0 is "sampled".
-        state: The trace state, as ``tracestate`` has it.
-        is_remote: Whether it is of another process.
-    """
-
-    trace_id: str
-    span_id: str
-    flags: int
-    state: str = ""
-    is_remote: bool = True
-
-
-class Exchange:
+class Exchange(CurrentRequest):
     """The mutable state of one request, shared by the pipeline, the endpoint and the header stamp.
 
     Attributes:
-        request_id: The value of ``x-request-id``.
-        parent: The caller's span, if it named one; without its state.
-        trace_id: The trace of the exchange's span, or of its caller's, once telemetry knows; else empty.
         operation: What is being done, for the log: ``"invoke"``, ``"readiness"``, ….
         headers: The protocol's own response headers; they win over the handler's.
         failure: Set once the framework has decided that the exchange failed.
         parameter: The value of the path's one variable segment, decoded, unchecked.
         response: The response, once its headers are about to go out.
-        correlation: Ids that every log record of the exchange carries, by field name.
         keepalive: Keeps the response alive if it is an event stream.
-        incoming: The request's headers, for what must be passed on to other services.
-        observer: Telemetry; ``None`` while it is off.
-        method: The request's method, as telemetry counts it.
-        span: The exchange's span, if telemetry makes one.
         error: The exception behind `failure`, or behind the end of a connection.
         error_code: What a WebSocket connection failed with, as its log line says; empty if it did not.
         close_code: The close code of a WebSocket connection that has ended, as exchanged; else 0.
@@ -76,15 +43,10 @@ class Exchange:
     """
 
     # Defaults stand on the class: most requests set only a few of these.
-    trace_id = ""
     operation = ""
     parameter = ""
-    correlation: Mapping[str, str] = _NOTHING
     headers: Mapping[str, str] = _NOTHING
     keepalive: SseKeepAlive | None = None
-    observer: Observer | None = None
-    method = ""
-    span: Any = None
     failure: Failure | None = None
     error: BaseException | None = None
     error_code = ""
@@ -95,10 +57,16 @@ class Exchange:
     def __init__(
         self, request_id: str, incoming: Mapping[str, str], parent: TraceParent | None = None
     ) -> None:
-        self.request_id = request_id
-        self.incoming = incoming
-        self.parent = parent
+        super().__init__(request_id, incoming, parent)
         self.started = perf_counter()
+
+    def identify(self, correlation: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """Say which ids it has: *correlation* in log and telemetry, *headers* on the response."""
+        self.correlation = correlation
+        self.headers = headers
+        if self.observation is not None:
+            self.trace_id = self.observation.identify(self.operation, correlation)
+            self.request_id = self.trace_id or self.request_id
 
     @property
     def elapsed(self) -> float:
@@ -127,18 +95,6 @@ class Exchange:
 
 
 EXCHANGE: Final = web.RequestKey("exchange", Exchange)
-current_exchange: ContextVar[Exchange | None] = ContextVar("agentserver_exchange", default=None)
-
-
-def trace_parent(headers: Mapping[str, str]) -> TraceParent | None:
-    """The caller's span, if there is exactly one valid ``traceparent`` (Trace Context, section 3.2)."""
-    values = all_values(headers, TRACEPARENT_HEADER)
-    if len(values) != 1:
-        return None
-    match = _traceparent().fullmatch(values[0])
-    if match is None or (match[1] == "00" and match[5]):
-        return None
-    return TraceParent(match[2], match[3], int(match[4], 16))
 
 
 def resolve_request_id(headers: Mapping[str, str], parent: TraceParent | None) -> str:
@@ -149,15 +105,3 @@ def resolve_request_id(headers: Mapping[str, str], parent: TraceParent | None) -
     if request_id is not None and is_valid_id(request_id):
         return request_id
     return new_trace_id()
-
-
-@cache
-def _traceparent() -> re.Pattern[str]:  # compiled by the first that comes, not at every start
-    return re.compile(_TRACEPARENT)
-
-
-def all_values(headers: Mapping[str, str], name: str) -> list[str]:
-    """The values of all headers called *name*."""
-    if isinstance(headers, MultiMapping):
-        return headers.getall(name, [])
-    return [headers[name]] if name in headers else []

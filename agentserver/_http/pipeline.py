@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,16 +18,16 @@ from agentserver._http.error_response import error_response, failure_of
 from agentserver._http.exchange import (
     EXCHANGE,
     Exchange,
-    current_exchange,
     resolve_request_id,
-    trace_parent,
 )
 from agentserver._http.lifetime import Lifetime
 from agentserver._http.router import RouteTable
 from agentserver._http.sse_keepalive import SseKeepAlive
 from agentserver._http.writer import HostWriter
-from agentserver._telemetry.observer import OPENTELEMETRY, Observer
+from agentserver._telemetry.correlation import current_request
+from agentserver._telemetry.observer import OPENTELEMETRY, Observer, RequestEnd
 from agentserver._telemetry.request_log import log_request
+from agentserver._telemetry.trace_context import trace_parent
 from agentserver.errors import Failure, PayloadTooLargeError, classify
 from agentserver.wire import TRACEPARENT_HEADER, ErrorCode, ErrorSource
 
@@ -94,13 +94,12 @@ class Pipeline:
         parent = trace_parent(headers) if TRACEPARENT_HEADER in headers else None
         exchange = Exchange(resolve_request_id(headers, parent), headers, parent)
         request[EXCHANGE] = exchange
-        current_exchange.set(exchange)
         observer = self.observer
         if observer is None and OPENTELEMETRY in sys.modules and self.observe is not None:
             observer = self.observer = self.observe()
         if observer is not None:
-            exchange.observer = observer
-            observer.begin(exchange, request._method)
+            exchange.observation = observer.begin(request._method, headers, parent)
+        current_request.set(exchange)
         return exchange
 
     async def prepare(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -109,7 +108,7 @@ class Pipeline:
         if exchange is None:
             return
         exchange.stamp(response, self.server)
-        if exchange.observer is not None and not isinstance(response, web.Response):
+        if exchange.observation is not None and not isinstance(response, web.Response):
             exchange.first_byte = exchange.elapsed
         if self.lifetime.shutting_down.is_set() and response.status != 101:
             response.headers[hdrs.CONNECTION] = "close"
@@ -234,9 +233,30 @@ class Pipeline:
     def end(self, request: web.Request, exchange: Exchange, status: int) -> None:
         """End the exchange: its log line, and what telemetry makes of it."""
         if self.request_logging:
-            log_request(request, exchange, status)
-        if exchange.observer is not None:
-            exchange.observer.end(exchange, status)
+            log_request(request._method, _path_of(request), status, exchange.elapsed, exchange)
+        if exchange.observation is not None:
+            exchange.observation.end(
+                RequestEnd(
+                    exchange.operation,
+                    status,
+                    exchange.elapsed,
+                    exchange.first_byte,
+                    exchange.failure,
+                    exchange.error,
+                    exchange.close_code,
+                    exchange.error_code,
+                )
+            )
+
+    def paths(self) -> Mapping[str, str]:
+        """The path of each operation."""
+        return {route.operation: route.path for route in self.routes.routes}
+
+
+def _path_of(request: web.Request) -> str:
+    """The path alone: no query is ever logged."""
+    path = request._message.path
+    return request.rel_url.raw_path if "?" in path or "#" in path or path[:1] != "/" else path
 
 
 def _bound(request: web.BaseRequest, response: web.StreamResponse) -> None:

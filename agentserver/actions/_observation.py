@@ -8,8 +8,8 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from agentserver._http.exchange import Exchange, current_exchange
-from agentserver._telemetry.observer import ActionScope
+from agentserver._telemetry.correlation import CurrentRequest, current_request
+from agentserver._telemetry.observer import ActionObservation
 from agentserver.errors import Failure, classify
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorCode
@@ -32,21 +32,21 @@ class Observation:
     def __init__(self, operation: str, context: InvocationContext) -> None:
         self._operation = operation
         self._context = context
-        self._scope: ActionScope | None = None
+        self._scope: ActionObservation | None = None
         self._error: BaseException | None = None
         self._code = ""
-        self._before: Token[Exchange | None] | None = None
+        self._before: Token[CurrentRequest | None] | None = None
 
     def __enter__(self) -> Self:
-        connection = current_exchange.get()
+        connection = current_request.get()
         if connection is None:
             return self
         ids = {"invocation_id": self._context.invocation_id, "session_id": self._context.session_id}
-        exchange = Exchange(connection.request_id, connection.incoming, connection.parent)
-        exchange.correlation = ids
-        self._before = current_exchange.set(exchange)
-        if connection.observer is not None:
-            self._scope = connection.observer.action(self._operation, **ids)
+        action = CurrentRequest(connection.request_id, connection.incoming, connection.parent)
+        action.correlation = ids
+        self._before = current_request.set(action)
+        if connection.observation is not None:
+            self._scope = connection.observation.action(self._operation, **ids)
         return self
 
     def failed(self, error: BaseException) -> Failure:
@@ -69,4 +69,4 @@ class Observation:
         if self._scope is not None:
             self._scope.end(self._error, self._code)
         if self._before is not None:
-            current_exchange.reset(self._before)
+            current_request.reset(self._before)

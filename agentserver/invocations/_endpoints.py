@@ -117,10 +117,10 @@ class Endpoints:
         session_id: str,
         query: MultiMapping[str],
     ) -> InvocationContext:
-        exchange.headers = {INVOCATION_ID_HEADER: invocation_id, SESSION_ID_HEADER: session_id}
-        exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
-        if exchange.observer is not None:
-            exchange.observer.identify(exchange)
+        exchange.identify(
+            {"invocation_id": invocation_id, "session_id": session_id},
+            {INVOCATION_ID_HEADER: invocation_id, SESSION_ID_HEADER: session_id},
+        )
         return InvocationContext(
             invocation_id=invocation_id,
             session_id=session_id,

@@ -69,10 +69,9 @@ class WebSocketEndpoint:
         )
         invocation_id = new_uuid()
         session_id = first_valid(self._session_id, request.query.get(SESSION_ID_QUERY))
-        exchange.headers = {SESSION_ID_HEADER: session_id}
-        exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
-        if exchange.observer is not None:
-            exchange.observer.identify(exchange)
+        exchange.identify(
+            {"invocation_id": invocation_id, "session_id": session_id}, {SESSION_ID_HEADER: session_id}
+        )
         context = InvocationContext(
             invocation_id=invocation_id,
             session_id=session_id,
@@ -171,8 +170,8 @@ class Connection:
             raise
         link = self._websocket.link
         link.on_end = self._ended
-        observer = self._exchange.observer
-        traffic = link.traffic = None if observer is None else observer.traffic
+        observation = self._exchange.observation
+        traffic = link.traffic = None if observation is None else observation.traffic
         _take_over(request, link)
         if link.lost.done():
             self._error = ErrorCode.ACCEPT_FAILED
