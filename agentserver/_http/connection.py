@@ -304,7 +304,7 @@ class HostConnection(ParserConnection):
                 unpacked.close()
             self.request = None
             release(request)
-            pipeline.end(request, exchange, outcome)
+            pipeline.end(request, message, exchange, outcome)
 
     async def _discard(self, payload: StreamReader) -> bool:
         """Read what a client still sends, so that it can read the answer (RFC 9112, section 9.6)."""

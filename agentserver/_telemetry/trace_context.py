@@ -44,7 +44,7 @@ _BAGGAGE_ENTRY = rf"[ \t]*{_BAGGAGE_KEY}[ \t]*=[ \t]*{_BAGGAGE_VALUE}[ \t]*(?:;.
 
 
 class TraceParent(NamedTuple):
-    """The span that caused an exchange.
+    """The span that caused a request.
 
     Args:
         trace_id: 32 hex digits, not all zero.
