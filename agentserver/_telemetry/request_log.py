@@ -42,6 +42,8 @@ class BatchingHandler(_StreamHandler):
     def is_alone(self) -> bool:
         """Whether nobody else listens to, filters or changes what is logged of requests."""
         if _ROOT.handlers != self._company:
+            if not _ROOT.handlers:
+                return False
             first, *others = _ROOT.handlers
             if first is not self or not all(map(_ignores_requests, others)):
                 return False

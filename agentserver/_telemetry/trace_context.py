@@ -37,14 +37,14 @@ _TRACEPARENT: Final = (
 )
 _TRACESTATE_KEY = r"(?:[a-z][_0-9a-z\-*/]{0,255}|[a-z0-9][_0-9a-z\-*/]{0,240}@[a-z][_0-9a-z\-*/]{0,13})"
 _TRACESTATE_VALUE = r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-_TRACESTATE_ENTRY = re.compile(rf"({_TRACESTATE_KEY})=({_TRACESTATE_VALUE})")
+_TRACESTATE_ENTRY = rf"({_TRACESTATE_KEY})=({_TRACESTATE_VALUE})"
 _BAGGAGE_KEY = r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
 _BAGGAGE_VALUE = r"([\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*)"
-_BAGGAGE_ENTRY = re.compile(rf"[ \t]*{_BAGGAGE_KEY}[ \t]*=[ \t]*{_BAGGAGE_VALUE}[ \t]*(?:;.*)?")
+_BAGGAGE_ENTRY = rf"[ \t]*{_BAGGAGE_KEY}[ \t]*=[ \t]*{_BAGGAGE_VALUE}[ \t]*(?:;.*)?"
 
 
 class TraceParent(NamedTuple):
-    """The span that caused a request.
+    """The span that caused an exchange.
 
     Args:
         trace_id: 32 hex digits, not all zero.
@@ -66,22 +66,10 @@ def trace_parent(headers: Mapping[str, str]) -> TraceParent | None:
     values = all_values(headers, TRACEPARENT_HEADER)
     if len(values) != 1:
         return None
-    match = _traceparent().fullmatch(values[0])
+    match = _compiled(_TRACEPARENT).fullmatch(values[0])
     if match is None or (match[1] == "00" and match[5]):
         return None
     return TraceParent(match[2], match[3], int(match[4], 16))
-
-
-@cache
-def _traceparent() -> re.Pattern[str]:  # compiled by the first that comes, not at every start
-    return re.compile(_TRACEPARENT)
-
-
-def all_values(headers: Mapping[str, str], name: str) -> list[str]:
-    """The values of all headers called *name*."""
-    if isinstance(headers, MultiMapping):
-        return headers.getall(name, [])
-    return [headers[name]] if name in headers else []
 
 
 def trace_state(headers: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -90,7 +78,7 @@ def trace_state(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     if not text or len(text) > MAX_TRACESTATE_LENGTH:
         return []
     members = [member for member in (part.strip(" \t") for part in text.split(",")) if member]
-    matches = [_TRACESTATE_ENTRY.fullmatch(member) for member in members]
+    matches = [_compiled(_TRACESTATE_ENTRY).fullmatch(member) for member in members]
     entries = [(match[1], match[2]) for match in matches if match is not None]
     if len(entries) < len(members) or len(entries) > MAX_TRACESTATE_ENTRIES:
         return []
@@ -114,7 +102,7 @@ def baggage(headers: Mapping[str, str]) -> dict[str, str]:
         text = text[: MAX_BAGGAGE_LENGTH + 1].rpartition(",")[0]
     entries: dict[str, str] = {}
     for member in text.split(",", MAX_BAGGAGE_ENTRIES)[:MAX_BAGGAGE_ENTRIES]:
-        match = _BAGGAGE_ENTRY.fullmatch(member)
+        match = _compiled(_BAGGAGE_ENTRY).fullmatch(member)
         if match is None or match[1] in RESERVED:
             continue
         value = _decoded(match[2])
@@ -158,3 +146,15 @@ def outgoing(headers: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, st
     if entries := handler_baggage(headers, ids):
         sent[BAGGAGE_HEADER] = ",".join(f"{key}={quote(value)}" for key, value in entries.items())
     return sent
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:  # by the first that needs it, not at every start
+    return re.compile(pattern)
+
+
+def all_values(headers: Mapping[str, str], name: str) -> list[str]:
+    """The values of all headers called *name*."""
+    if isinstance(headers, MultiMapping):
+        return headers.getall(name, [])
+    return [headers[name]] if name in headers else []
