@@ -286,7 +286,11 @@ class Pipeline:
 def _path_of(request: web.Request, message: RawRequestMessage) -> str:
     """The path alone: no query is ever logged."""
     path = message.path
-    return request.rel_url.raw_path if "?" in path or "#" in path or path[:1] != "/" else path
+    if "?" in path or "#" in path or path[:1] != "/":
+        path = request.rel_url.raw_path
+    if not path.isascii():  # aiohttp's parser in Python, which PyPy has, lets such bytes through
+        path = ascii(path)[1:-1]
+    return path
 
 
 def _meet_expectation(request: web.Request, message: RawRequestMessage) -> Failure | None:

@@ -109,15 +109,13 @@ def log_request(method: str, path: str, status: int, seconds: float, request: Cu
 
     Args:
         method: As it was sent.
-        path: Without a query.
+        path: Without a query, in ASCII.
         status: The HTTP status; 499 if its client left before there was one.
         seconds: How long it took.
         request: Says which ids it has.
     """
     if not request_logger.isEnabledFor(logging.INFO):
         return
-    if not path.isascii():  # aiohttp's parser in Python, which PyPy has, lets such bytes through
-        path = ascii(path)[1:-1]
     line = RequestLine(
         time.time(),
         method,

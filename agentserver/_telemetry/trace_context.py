@@ -124,7 +124,7 @@ def handler_baggage(headers: Mapping[str, str], ids: Mapping[str, str]) -> dict[
 
     Args:
         headers: The request's, of which a valid ``x-request-id`` goes on.
-        ids: The exchange's ids, by the names of their log fields; it may have none.
+        ids: The request's ids, by the names of their log fields; it may have none.
     """
     entries = baggage(headers) if BAGGAGE_HEADER in headers else {}
     if ids:
