@@ -19,7 +19,7 @@ wheel: | $(VENV)/bin/python  ## build what to install, until PyPI has it, into d
 	@ls dist/*.whl
 
 test: $(VENV)/.test  ## set up and run lint, types and every test
-	@echo 'Lint, types and every test: about six minutes on two cores; one file: $(BIN)/python -m pytest tests/test_ids.py'
+	@echo 'Lint, types and every test: some minutes on two cores; one file: $(BIN)/python -m pytest tests/test_ids.py'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy && for sample in samples/*/; do $(BIN)/mypy $$sample || exit 1; done
