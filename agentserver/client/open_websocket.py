@@ -135,8 +135,8 @@ class OpenWebSocket:
             writing = asyncio.ensure_future(write())
             await asyncio.wait({writing})
             # aiohttp may cancel the Ping of its heartbeat when data comes, and with it all who wait.
-            while writing.cancelled() and not self.closed and not self._has_room(0):
-                await asyncio.sleep(_LOOK_SECONDS)  # noqa: ASYNC110 - aiohttp's event is the one that is lost
+            while writing.cancelled() and not self.closed and not self._has_room(0):  # noqa: ASYNC110 - it is lost
+                await asyncio.sleep(_LOOK_SECONDS)
             if not writing.cancelled():
                 writing.result()
         except aiohttp.ClientError as error:

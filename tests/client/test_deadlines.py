@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import web
 
 from agentserver.client import (
     ActionsConnection,
@@ -20,8 +19,7 @@ from agentserver.client import (
     Retry,
     Timeouts,
 )
-from tests.client.peers import drip, raw_peer, read_head, upgrade
-from tests.client.servers import Talking
+from tests.client.peers import drip, raw_peer, read_frame, read_head, upgrade
 
 BIG = "x" * 20_000_000
 """More than the buffers on a loopback connection take."""
@@ -172,17 +170,19 @@ async def test_closing_does_not_wait_for_a_peer_that_goes_on_sending() -> None:
     assert connection.close_code == 1006
 
 
-async def test_who_gives_up_a_message_takes_neither_it_nor_those_of_others_back(talking: Talking) -> None:
+async def test_who_gives_up_a_message_takes_neither_it_nor_those_of_others_back() -> None:
     received: asyncio.Queue[str] = asyncio.Queue()
     reading = asyncio.Event()
 
-    async def late(socket: web.WebSocketResponse, _request: web.Request) -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer)
         await reading.wait()
-        async for message in socket:
-            received.put_nowait(message.data[:1])
+        while True:
+            received.put_nowait((await read_frame(reader))[:1].decode())
 
-    async with InvocationsClient(await talking(late)) as client, within():
-        async with client.connect(heartbeat=None) as connection:
+    async with raw_peer(late) as url, within(20):
+        client = InvocationsClient(url, timeouts=Timeouts(close=0.3))
+        async with client, client.connect(heartbeat=None) as connection:
             first, other = (asyncio.create_task(connection.send(word + BIG[1:])) for word in "ab")
             await asyncio.sleep(0.2)
             with pytest.raises(asyncio.TimeoutError):
