@@ -17,7 +17,7 @@ run: $(VENV)/.run  ## set up and start the getting-started sample on port 8088, 
 	$(BIN)/python samples/$(SAMPLE)/main.py
 
 test: lint types  ## set up and run lint, types and every test; says how long it took
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not alone' --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not alone' --cov --cov-report=term $(ARGS)
 	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 	@echo "make $@ took $$(( $$(date +%s) - $(STARTED) )) s"
 
