@@ -24,7 +24,6 @@ from agentserver._http.exchange import Exchange
 from agentserver._http.pipeline import CLIENT_CLOSED_REQUEST, Pipeline
 from agentserver._http.request import HostRequest
 from agentserver._http.sending import head_of, plain_body
-from agentserver._http.unpacking import UnpackedStream
 from agentserver._http.writer import HostWriter
 from agentserver.errors import Failure, InvocationError, PayloadTooLargeError, classify
 from agentserver.options import AgentHostOptions
@@ -246,6 +245,8 @@ class HostConnection(RequestHandler):
             message = _UNREAD
         unpacked = None
         if message.compression and payload is not EMPTY_PAYLOAD:
+            from agentserver._http.unpacking import UnpackedStream  # most bodies come as they are
+
             unpacked = UnpackedStream(payload, message.compression, self._max_body_size)
         request = HostRequest(
             message,
