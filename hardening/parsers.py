@@ -14,6 +14,7 @@ import atheris
 with atheris.instrument_imports(include=["agentserver"]):
     from agentserver._http.exchange import resolve_request_id
     from agentserver._http.router import Route, RouteTable
+    from agentserver._telemetry.trace_context import trace_parent
     from agentserver.actions._codec import decode_action, decode_message
     from agentserver.actions.frames import FrameError
     from agentserver.client.events import EventParser
@@ -25,7 +26,8 @@ TABLE = RouteTable([Route("/a", "a", {}), Route("/a/{id}", "b", {}), Route("/a/{
 
 def ids_and_headers(text: str) -> None:
     header, _, other = text.partition("\n")
-    for found in (resolve_request_id({"traceparent": header, "x-request-id": other}), first_valid(text)):
+    headers = {"traceparent": header, "x-request-id": other}
+    for found in (resolve_request_id(headers, trace_parent(headers)), first_valid(text)):
         assert is_valid_id(found), (ID_PATTERN, found)
 
 

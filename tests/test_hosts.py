@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -69,3 +70,17 @@ async def test_the_port_of_the_command_line_reaches_only_the_host_that_is_run(tm
         ):
             assert await answer.text() == "x"
         assert await server.stop() == 0
+
+
+async def test_a_shutdown_hook_that_exits_keeps_no_other_from_running(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ran: list[str] = []
+    builder = AgentHost.create_builder(FoundryEnvironment.read({})).add_invocations(Echo)
+    builder.configure(host="127.0.0.1", port=0)
+    builder.configure_shutdown(hook=lambda: ran.append("first registered"))
+    builder.configure_shutdown(hook=lambda: sys.exit(3))
+    async with builder.build():
+        pass
+    assert ran == ["first registered"]
+    assert "shutdown hook" in caplog.text

@@ -97,6 +97,14 @@ def test_whoever_else_listens_gets_records(name: str) -> None:
         assert log.handler.is_alone()
 
 
+def test_a_root_logger_without_handlers_has_nobody_who_is_alone() -> None:
+    with alone() as log:
+        logging.getLogger().removeHandler(log.handler)
+        assert not log.handler.is_alone()
+        logging.getLogger().addHandler(log.handler)
+        assert log.handler.is_alone()
+
+
 def test_a_filter_gets_records() -> None:
     filtered, keep = logging.getLogger("agentserver.requests"), logging.Filter("agentserver")
     with alone() as log:

@@ -37,7 +37,7 @@ async def run_at_shutdown(hooks: Iterable[Hook]) -> None:
         try:
             await _call(hook)
         # One hook's failure must not keep the others from running, nor the exit code from being 0.
-        except Exception:
+        except (Exception, SystemExit):
             logger.exception("the shutdown hook %s failed", _name_of(hook))
 
 

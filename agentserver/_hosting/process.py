@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import logging
@@ -103,17 +104,20 @@ class StopSignals:
 
 def exit_at_once(code: int) -> NoReturn:
     """End the process now, with what the log still holds if it can be written within half a second."""
-    # In a thread of its own: a log that nobody reads may be the very thing that blocks this one.
-    flushing = threading.Thread(target=_flush, daemon=True)
-    flushing.start()
-    flushing.join(0.5)
+    # In a thread of its own: a log that nobody reads may be the very thing that blocks this one. In a bare
+    # one: a signal may call this at any point, also where `threading` holds a lock.
+    flushed = _thread.allocate_lock()
+    flushed.acquire()
+    _thread.start_new_thread(_flush, (flushed,))
+    flushed.acquire(timeout=0.5)
     os._exit(code)
 
 
-def _flush() -> None:
+def _flush(done: _thread.LockType) -> None:
     for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
         with contextlib.suppress(Exception):  # whoever reads them may be gone
             flush()
+    done.release()
 
 
 def run_in_fastest_loop(main: Coroutine[Any, Any, None]) -> list[asyncio.Task[Any]]:

@@ -46,6 +46,7 @@ from agentserver._http.aiohttp_internals import (
     match_info,
     release,
 )
+from agentserver._http.deadlines import Action, ClientDeadlines, Progress, Waiting
 from agentserver._http.exchange import EXCHANGE
 from agentserver._http.outcome import Outcome
 from agentserver._http.pipeline import Pipeline
@@ -108,10 +109,8 @@ class HostConnection(ParserConnection):
         head_since: Since when it waits for the rest of a request's headers: from their first byte on, or from
             the end of the request before, if they came during that.
         receiving: The body that arrives, or the last that did.
-        heard: Whether some of it came since this was last set to ``False``.
-        quiet_since: Since when nothing of it was seen to come.
-        unsent: How many bytes waited for the client when that was last looked at.
-        unread_since: Since when these were not seen to become fewer.
+        heard: Whether some of it came since the last look at the deadlines.
+        waiting: What that look has left for the next.
     """
 
     __slots__ = (
@@ -123,10 +122,8 @@ class HostConnection(ParserConnection):
         "head_since",
         "heard",
         "idle_since",
-        "quiet_since",
         "receiving",
-        "unread_since",
-        "unsent",
+        "waiting",
     )
 
     patience: ClassVar[float] = math.inf
@@ -157,9 +154,7 @@ class HostConnection(ParserConnection):
         self.head_since: float | None = None
         self.receiving: StreamReader | None = None
         self.heard = False
-        self.quiet_since: float | None = None
-        self.unsent = 0
-        self.unread_since: float | None = None
+        self.waiting = Waiting()
 
     @property
     def is_writable(self) -> bool:
@@ -204,6 +199,34 @@ class HostConnection(ParserConnection):
             task.cancel()
             await asyncio.wait([task], timeout=timeout)
         self.force_close()
+
+    def keep_to(self, deadlines: ClientDeadlines, now: float) -> None:
+        """End itself, or the request on it, if by *deadlines* its client's time is up at *now*."""
+        body = self.receiving
+        if body is not None and (body.is_eof() or body.exception() or self.is_reading_paused):
+            body = None  # that is not read here is not the client's to hurry
+        progress = Progress(
+            self.idle_since,
+            self.head_since,
+            awaits_body=self.idle_since is None and body is not None,
+            has_heard=self.heard,
+            unsent=self.wire.get_write_buffer_size(),
+            is_writable=self.is_writable,
+            is_closing=self.transport is None,
+            patience=self.patience,
+            before=self.waiting,
+        )
+        self.heard = False
+        action, self.waiting = deadlines.check(now, progress)
+        if action is Action.CUT_OFF:
+            logger.info("a client that does not read was cut off, %d bytes unsent", progress.unsent)
+            self.abort()
+        elif action is Action.CLOSE:
+            self.force_close()
+        elif action is Action.REFUSE_HEAD:
+            self.refuse(_too_slow("The request's headers took too long"))
+        elif action is Action.FAIL_BODY and body is not None:
+            body.set_exception(_too_slow("The request's body took too long"))
 
     def refuse(self, error: InvocationError) -> None:
         """Answer what has not been read to its end with *error*, and close."""
@@ -250,7 +273,8 @@ class HostConnection(ParserConnection):
         """Answer one request; say whether the connection may serve another."""
         pipeline, loop = self._pipeline, self.loop
         failure = None
-        if isinstance(message, Unreadable) or message.version not in _VERSIONS:
+        # aiohttp's parser in Python, unlike that in C, lets bytes above ASCII stand in a path.
+        if isinstance(message, Unreadable) or message.version not in _VERSIONS or not message.path.isascii():
             failure = _failure_of(message)
             message = UNREAD
         unpacked = None
@@ -327,6 +351,10 @@ class SurplusConnection(HostConnection):
         )
         self.put_unreadable(full.status, full, full.message)
         super()._begin()
+
+
+def _too_slow(message: str) -> InvocationError:
+    return InvocationError("request_timeout", message, status=408)
 
 
 def _failure_of(message: RawRequestMessage | Unreadable) -> Failure:

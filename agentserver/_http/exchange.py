@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextvars import ContextVar
-from functools import cache
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from agentserver._http.ids import new_trace_id
 from agentserver._http.sse_keepalive import SseKeepAlive
 from agentserver._telemetry.observer import Observer
+from agentserver._telemetry.trace_context import TraceParent
 from agentserver.errors import Failure
 from agentserver.wire import (
     REQUEST_ID_HEADER,
-    TRACEPARENT_HEADER,
     is_valid_id,
 )
 
-_TRACEPARENT: Final = (
-    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
-)
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-class TraceParent(NamedTuple):
-    """The span that caused an exchange.
-
-    Args:
-        trace_id: 32 hex digits, not all zero.
-        span_id: 16 hex digits, not all zero.
-        flags: The trace flags, 0 to 255; bit 0 is "sampled".
-        state: The trace state, as ``tracestate`` has it.
-        is_remote: Whether it is of another process.
-    """
-
-    trace_id: str
-    span_id: str
-    flags: int
-    state: str = ""
-    is_remote: bool = True
 
 
 class Exchange:
@@ -117,17 +93,6 @@ EXCHANGE: Final = web.RequestKey("exchange", Exchange)
 current_exchange: ContextVar[Exchange | None] = ContextVar("agentserver_exchange", default=None)
 
 
-def trace_parent(headers: Mapping[str, str]) -> TraceParent | None:
-    """The caller's span, if there is exactly one valid ``traceparent`` (Trace Context, section 3.2)."""
-    values = all_values(headers, TRACEPARENT_HEADER)
-    if len(values) != 1:
-        return None
-    match = _traceparent().fullmatch(values[0])
-    if match is None or (match[1] == "00" and match[5]):
-        return None
-    return TraceParent(match[2], match[3], int(match[4], 16))
-
-
 def resolve_request_id(headers: Mapping[str, str], parent: TraceParent | None) -> str:
     """The value of ``x-request-id``: the caller's trace id, the caller's own, or a new one (section 3)."""
     if parent is not None:
@@ -136,15 +101,3 @@ def resolve_request_id(headers: Mapping[str, str], parent: TraceParent | None) -
     if request_id is not None and is_valid_id(request_id):
         return request_id
     return new_trace_id()
-
-
-@cache
-def _traceparent() -> re.Pattern[str]:  # compiled by the first that comes, not at every start
-    return re.compile(_TRACEPARENT)
-
-
-def all_values(headers: Mapping[str, str], name: str) -> list[str]:
-    """The values of all headers called *name*."""
-    if isinstance(headers, MultiMapping):
-        return headers.getall(name, [])
-    return [headers[name]] if name in headers else []

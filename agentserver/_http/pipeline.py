@@ -26,7 +26,6 @@ from agentserver._http.exchange import (
     Exchange,
     current_exchange,
     resolve_request_id,
-    trace_parent,
 )
 from agentserver._http.lifetime import Lifetime
 from agentserver._http.outcome import FAILURE, Outcome, raised, refused
@@ -35,6 +34,7 @@ from agentserver._http.sending import cut, has_left, stamp
 from agentserver._http.sse_keepalive import SseKeepAlive
 from agentserver._telemetry.logging import log_request
 from agentserver._telemetry.observer import OPENTELEMETRY, Observer
+from agentserver._telemetry.trace_context import trace_parent
 from agentserver.errors import Failure, PayloadTooLargeError, classify
 from agentserver.wire import TRACEPARENT_HEADER, ErrorCode, ErrorSource
 

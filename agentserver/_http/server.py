@@ -102,7 +102,7 @@ class HostServer(web.Server):
         now = self._event_loop.time()
         for connection in self.connections:
             assert isinstance(connection, HostConnection)
-            self._deadlines.enforce(connection, now)
+            connection.keep_to(self._deadlines, now)
         limit = self._options.max_connections
         self._is_full = self._is_full and limit is not None and connection_count(self) >= limit
         delay = self._deadlines.interval

@@ -162,6 +162,8 @@ class BatchingHandler(_StreamHandler):
     def is_alone(self) -> bool:
         """Whether nobody else listens to, filters or changes what is logged of requests."""
         if _ROOT.handlers != self._company:
+            if not _ROOT.handlers:
+                return False
             first, *others = _ROOT.handlers
             if first is not self or not all(map(_ignores_requests, others)):
                 return False
@@ -223,6 +225,8 @@ def log_request(request: web.BaseRequest, exchange: Exchange, status: int) -> No
     path = request._message.path
     if "?" in path or "#" in path or path[:1] != "/":
         path = request.rel_url.raw_path
+    if not path.isascii():  # aiohttp's parser in Python, which PyPy has, lets such bytes through
+        path = ascii(path)[1:-1]
     line = RequestLine(
         time.time(),
         request._method,

@@ -8,8 +8,9 @@ from opentelemetry import baggage, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, TraceState
 
-from agentserver._http.exchange import Exchange, TraceParent
+from agentserver._http.exchange import Exchange
 from agentserver._telemetry import trace_context as w3c
+from agentserver._telemetry.trace_context import TraceParent
 from agentserver.wire import TRACESTATE_HEADER
 
 # Where the API keeps these in a context: it has no way to set several entries at once.

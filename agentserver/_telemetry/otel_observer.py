@@ -12,7 +12,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from agentserver._http.exchange import Exchange, TraceParent
+from agentserver._http.exchange import Exchange
 from agentserver._telemetry.attributes import (
     ERROR_TYPE,
     IDS_OF_ACTION,
@@ -27,7 +27,7 @@ from agentserver._telemetry.attributes import (
 from agentserver._telemetry.instruments import METHODS, OTHER_METHOD, Instruments, MakeHistogram
 from agentserver._telemetry.otel_context import caused, extended, parent_of, span_in
 from agentserver._telemetry.own_span import BeginSpan, OwnSpan, SdkSpans, Spans, SpanTemplate
-from agentserver._telemetry.trace_context import handler_baggage
+from agentserver._telemetry.trace_context import TraceParent, handler_baggage
 from agentserver._version import __version__
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import classify

@@ -19,11 +19,11 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 from opentelemetry.util.types import Attributes as AnyAttributes
 
-from agentserver._http.exchange import TraceParent
 from agentserver._http.ids import new_trace_id
 from agentserver._telemetry import otlp
 from agentserver._telemetry.attributes import STATUS_CODE, Attributes, type_of
 from agentserver._telemetry.otel_context import caused, extended, to_ids
+from agentserver._telemetry.trace_context import TraceParent
 
 if TYPE_CHECKING:
     from agentserver._telemetry.processors import GuardedProcessors

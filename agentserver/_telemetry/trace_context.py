@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from agentserver._http.exchange import all_values, trace_parent
+from multidict import MultiMapping
+
 from agentserver.wire import (
     BAGGAGE_HEADER,
     INVOCATION_ID_BAGGAGE,
@@ -30,12 +32,44 @@ MAX_TRACESTATE_ENTRIES: Final = 32
 # Entries that are ours to set: what a client sends under these names is not passed on.
 RESERVED: Final = frozenset({INVOCATION_ID_BAGGAGE, SESSION_ID_BAGGAGE, REQUEST_ID_BAGGAGE})
 
+_TRACEPARENT: Final = (
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)
 _TRACESTATE_KEY = r"(?:[a-z][_0-9a-z\-*/]{0,255}|[a-z0-9][_0-9a-z\-*/]{0,240}@[a-z][_0-9a-z\-*/]{0,13})"
 _TRACESTATE_VALUE = r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-_TRACESTATE_ENTRY = re.compile(rf"({_TRACESTATE_KEY})=({_TRACESTATE_VALUE})")
+_TRACESTATE_ENTRY = rf"({_TRACESTATE_KEY})=({_TRACESTATE_VALUE})"
 _BAGGAGE_KEY = r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
 _BAGGAGE_VALUE = r"([\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*)"
-_BAGGAGE_ENTRY = re.compile(rf"[ \t]*{_BAGGAGE_KEY}[ \t]*=[ \t]*{_BAGGAGE_VALUE}[ \t]*(?:;.*)?")
+_BAGGAGE_ENTRY = rf"[ \t]*{_BAGGAGE_KEY}[ \t]*=[ \t]*{_BAGGAGE_VALUE}[ \t]*(?:;.*)?"
+
+
+class TraceParent(NamedTuple):
+    """The span that caused an exchange.
+
+    Args:
+        trace_id: 32 hex digits, not all zero.
+        span_id: 16 hex digits, not all zero.
+        flags: The trace flags, 0 to 255; bit 0 is "sampled".
+        state: The trace state, as ``tracestate`` has it.
+        is_remote: Whether it is of another process.
+    """
+
+    trace_id: str
+    span_id: str
+    flags: int
+    state: str = ""
+    is_remote: bool = True
+
+
+def trace_parent(headers: Mapping[str, str]) -> TraceParent | None:
+    """The caller's span, if there is exactly one valid ``traceparent`` (Trace Context, section 3.2)."""
+    values = all_values(headers, TRACEPARENT_HEADER)
+    if len(values) != 1:
+        return None
+    match = _compiled(_TRACEPARENT).fullmatch(values[0])
+    if match is None or (match[1] == "00" and match[5]):
+        return None
+    return TraceParent(match[2], match[3], int(match[4], 16))
 
 
 def trace_state(headers: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -44,7 +78,7 @@ def trace_state(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     if not text or len(text) > MAX_TRACESTATE_LENGTH:
         return []
     members = [member for member in (part.strip(" \t") for part in text.split(",")) if member]
-    matches = [_TRACESTATE_ENTRY.fullmatch(member) for member in members]
+    matches = [_compiled(_TRACESTATE_ENTRY).fullmatch(member) for member in members]
     entries = [(match[1], match[2]) for match in matches if match is not None]
     if len(entries) < len(members) or len(entries) > MAX_TRACESTATE_ENTRIES:
         return []
@@ -68,7 +102,7 @@ def baggage(headers: Mapping[str, str]) -> dict[str, str]:
         text = text[: MAX_BAGGAGE_LENGTH + 1].rpartition(",")[0]
     entries: dict[str, str] = {}
     for member in text.split(",", MAX_BAGGAGE_ENTRIES)[:MAX_BAGGAGE_ENTRIES]:
-        match = _BAGGAGE_ENTRY.fullmatch(member)
+        match = _compiled(_BAGGAGE_ENTRY).fullmatch(member)
         if match is None or match[1] in RESERVED:
             continue
         value = _decoded(match[2])
@@ -112,3 +146,15 @@ def outgoing(headers: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, st
     if entries := handler_baggage(headers, ids):
         sent[BAGGAGE_HEADER] = ",".join(f"{key}={quote(value)}" for key, value in entries.items())
     return sent
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:  # by the first that needs it, not at every start
+    return re.compile(pattern)
+
+
+def all_values(headers: Mapping[str, str], name: str) -> list[str]:
+    """The values of all headers called *name*."""
+    if isinstance(headers, MultiMapping):
+        return headers.getall(name, [])
+    return [headers[name]] if name in headers else []

@@ -82,6 +82,19 @@ def _async_fixture(function: Callable[[], AsyncIterator[Any]]) -> Any:
     return pytest_asyncio.fixture(function)
 
 
+def _needs_asyncio() -> None:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pytest.fail(
+            "Agents run on asyncio, and this test runs on something else: mark it with pytest.mark.asyncio,"
+            " or have anyio run it on its asyncio backend",
+            pytrace=False,
+        )
+
+
 @_async_fixture
 async def agent_in_process() -> AsyncIterator[StartAgent]:
     """Serve handlers without a port, until the end of the test."""
@@ -95,6 +108,7 @@ async def agent_in_process() -> AsyncIterator[StartAgent]:
             *,
             environment: Mapping[str, str] | None = None,
         ) -> AgentUnderTest:
+            _needs_asyncio()
             return await stack.enter_async_context(in_process(handler, configure, environment=environment))
 
         yield start
@@ -113,6 +127,7 @@ async def agent_on_socket() -> AsyncIterator[StartAgent]:
             *,
             environment: Mapping[str, str] | None = None,
         ) -> AgentUnderTest:
+            _needs_asyncio()
             return await stack.enter_async_context(on_socket(handler, configure, environment=environment))
 
         yield start
@@ -132,6 +147,7 @@ async def agent_process() -> AsyncIterator[StartServer]:
             cwd: str | Path | None = None,
             wait: bool = True,
         ) -> ServerProcess:
+            _needs_asyncio()
             return await stack.enter_async_context(
                 run_server(*target, environment=environment, port=port, cwd=cwd, wait=wait)
             )

@@ -85,7 +85,7 @@ class Connection(RuleBasedStateMachine):
         self.handler = Gated()
         builder = AgentHost.create_builder(FoundryEnvironment()).add_invocations(self.handler)
         self.host = builder.build()
-        self.patience = ClientDeadlines(builder.options)
+        self.deadlines = ClientDeadlines(builder.options)
         self.wire = WireDouble()
         self.requests: list[bytes] = []
         self.unsent = b""
@@ -169,7 +169,7 @@ class Connection(RuleBasedStateMachine):
         """Time passes, and the sweep looks at the connection twice."""
         self.wire.unsent = unsent
         for factor in (0.5, 1.0):
-            self.patience.enforce(self.connection, self.loop.time() + seconds * factor)
+            self.connection.keep_to(self.deadlines, self.loop.time() + seconds * factor)
             self.turn()
         self.wire.unsent = 0
 

@@ -199,14 +199,14 @@ async def test_a_closing_connection_whose_rest_nobody_reads_is_freed() -> None:
     host = builder.build()
     await host.start(listen=False)
     assert host._server is not None
-    connection, wire, patience = host._server(), WireDouble(), ClientDeadlines(builder.options)
+    connection, wire, deadlines = host._server(), WireDouble(), ClientDeadlines(builder.options)
     connection.connection_made(wire)
     connection.force_close()
     wire.unsent = 100
     now = asyncio.get_running_loop().time()
     for seconds in (0, 59, 61):
         assert not wire.aborted
-        patience.enforce(connection, now + seconds)
+        connection.keep_to(deadlines, now + seconds)
     assert wire.aborted
     connection.connection_lost(None)
     await host.stop()

@@ -166,13 +166,13 @@ def test_the_sweeper_and_the_keep_alive_comments_run_in_no_callers_context(
     loop_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept: list[object] = []
-    enforce = ClientDeadlines.enforce
+    check = ClientDeadlines.check
 
-    def watch(self: ClientDeadlines, *arguments: Any) -> None:
+    def watch(self: ClientDeadlines, *arguments: Any) -> Any:
         swept.append((CALLER.get(), current_exchange.get()))
-        enforce(self, *arguments)
+        return check(self, *arguments)
 
-    monkeypatch.setattr(ClientDeadlines, "enforce", watch)
+    monkeypatch.setattr(ClientDeadlines, "check", watch)
 
     ticked: list[object] = []
     tick = SseKeepAlive._tick

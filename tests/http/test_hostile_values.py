@@ -6,7 +6,10 @@ import asyncio
 import io
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -21,7 +24,7 @@ from hypothesis import strategies as st
 from agentserver import InvocationContext, InvocationHandler
 from agentserver._telemetry.logging import JsonFormatter, TextFormatter
 from tests.http.raw import Answer, ask, get, post
-from tests.servers import running, serving
+from tests.servers import ROOT, running, serving
 
 ID = re.compile(r"[A-Za-z0-9._:-]{1,256}")
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -212,3 +215,28 @@ async def test_bodies_keys_and_tokens_never_reach_the_log(log_format: str, level
         assert await server.exit_code() == 0
     assert "agentserver.requests" in "".join(server.log)
     assert "secret" not in "".join(server.log)
+
+
+@pytest.mark.parametrize("path", [b"/inv\xc2\x85ocations/\x9babc", b"/invocations/\x85?a=\x85", b"/\xff"])
+async def test_a_path_with_control_characters_as_bytes_is_refused_and_not_in_the_log(path: bytes) -> None:
+    with logged(TextFormatter()) as written:
+        async with serving(Echo) as client:
+            answer = await ask(client, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer.error == (400, "invalid_request", "user")
+    assert all(line.isprintable() for line in written.getvalue().split("\n"))
+
+
+def test_the_same_holds_without_aiohttps_parser_in_c() -> None:
+    if "AIOHTTP_NO_EXTENSIONS" in os.environ:
+        pytest.skip("this is the run without it")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "as_bytes"]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "AIOHTTP_NO_EXTENSIONS": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "3 passed" in done.stdout, done.stdout + done.stderr

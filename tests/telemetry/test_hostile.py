@@ -11,9 +11,10 @@ from multidict import CIMultiDict
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from agentserver._http.exchange import Exchange, trace_parent
+from agentserver._http.exchange import Exchange
 from agentserver._telemetry import trace_context as w3c
 from agentserver._telemetry.otel_context import caused, parent_of
+from agentserver._telemetry.trace_context import trace_parent
 from tests.telemetry.conftest import PARENT_ID, TRACE_ID, TRACEPARENT, Observed
 
 VERSION = st.sampled_from(["00", "01", "cc", "ff", "0", "000", "0g"])

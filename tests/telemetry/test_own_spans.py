@@ -25,7 +25,6 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from agentserver._http.exchange import TraceParent
 from agentserver._telemetry import otlp
 from agentserver._telemetry.attributes import STATUS_CODE
 from agentserver._telemetry.otel_context import caused, to_ids
@@ -33,6 +32,7 @@ from agentserver._telemetry.own_histogram import JoiningExporter, OwnHistogram
 from agentserver._telemetry.own_span import MAX_EVENTS, OwnSpan, OwnSpans, SpanTemplate
 from agentserver._telemetry.processors import make_processors
 from agentserver._telemetry.providers import _takes_own_spans
+from agentserver._telemetry.trace_context import TraceParent
 
 PB: Any = import_module("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200)

@@ -77,6 +77,7 @@ async def test_close_events_are_values(close_events: CloseEvents) -> None:
 
 
 def pytest_run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (directory / "pytest.ini").write_text("[pytest]\n")  # whatever lies in the directories above
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "agentserver.testing.plugin", *arguments],
         cwd=directory,
@@ -99,6 +100,54 @@ def test_the_fixtures_work_in_the_strict_mode_of_pytest_asyncio_too(tmp_path: Pa
     )
     scope = "asyncio_default_fixture_loop_scope=function"
     result = pytest_run(tmp_path, "-W", "error", "-o", "asyncio_mode=strict", "-o", scope)
+    assert "1 passed" in result.stdout, result.stdout + result.stderr
+
+
+NO_ASYNCIO = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):  # what a plugin for another library does, as far as it matters here
+    if pyfuncitem.get_closest_marker("elsewhere"):
+        names = pyfuncitem._fixtureinfo.argnames
+        with pytest.raises(StopIteration):
+            pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}).send(None)
+        return True
+"""
+
+
+@pytest.mark.parametrize("fixture", ["agent_in_process", "agent_on_socket", "agent_process"])
+def test_in_a_test_that_does_not_run_on_asyncio_a_fixture_says_so(fixture: str, tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(NO_ASYNCIO)
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "from tests.testing.agents import Echo\n"
+        "@pytest.mark.elsewhere\n"
+        f"async def test_it({fixture}):\n"
+        f"    await {fixture}(Echo)\n"
+    )
+    scope = "asyncio_default_fixture_loop_scope=function"
+    strict = ("-o", "asyncio_mode=strict", "-o", "markers=elsewhere")
+    result = pytest_run(tmp_path, *strict, "-o", scope)
+    said = result.stdout + result.stderr
+    assert "Agents run on asyncio, and this test runs on something else" in said
+    assert "never awaited" not in said
+
+
+def test_anyio_runs_tests_with_the_fixtures_on_its_asyncio_backend(tmp_path: Path) -> None:
+    pytest.importorskip("anyio")
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "from tests.testing.agents import Echo\n"
+        "@pytest.fixture\n"
+        "def anyio_backend():\n"
+        "    return 'asyncio'\n"
+        "@pytest.mark.anyio\n"
+        "async def test_it(agent_on_socket):\n"
+        "    agent = await agent_on_socket(Echo)\n"
+        "    assert (await agent.client.invoke('x')).json()['echo'] == 'x'\n"
+    )
+    result = pytest_run(tmp_path, "-o", "asyncio_default_fixture_loop_scope=function")
     assert "1 passed" in result.stdout, result.stdout + result.stderr
 
 
