@@ -52,7 +52,6 @@ from agentserver._http.outcome import Outcome
 from agentserver._http.pipeline import Pipeline
 from agentserver._http.request import HostRequest
 from agentserver._http.sending import send
-from agentserver._http.unpacking import UnpackedStream
 from agentserver._http.writer import HostWriter
 from agentserver.errors import Failure, InvocationError, PayloadTooLargeError, classify
 from agentserver.options import AgentHostOptions
@@ -279,6 +278,8 @@ class HostConnection(ParserConnection):
             message = UNREAD
         unpacked = None
         if message.compression and payload is not EMPTY_PAYLOAD:
+            from agentserver._http.unpacking import UnpackedStream  # most bodies come as they are
+
             unpacked = UnpackedStream(payload, message.compression, self._max_body_size)
         exchange = pipeline.begin(message)
         request = self.request = self._request_class(

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from agentserver._http.body_errors import complaint
 from agentserver.errors import Failure, classify
 from agentserver.wire import ErrorCode, ErrorSource
 
@@ -53,6 +52,8 @@ def failure_of(error: BaseException, request: web.BaseRequest) -> Failure:
     """Say what *error*, raised while *request* was served, becomes on the wire."""
     if isinstance(error, web.HTTPException):
         return _http_failure(error)
+    from agentserver._http.body_errors import complaint  # most requests do not fail
+
     message = complaint(error, request)
     if message is not None:
         return Failure(400, ErrorCode.INVALID_REQUEST.value, message, ErrorSource.USER)

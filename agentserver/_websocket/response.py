@@ -134,7 +134,11 @@ class WebSocket(UpgradeResponse):
         Raises:
             TypeError, ValueError: If *data* is no str, or one that UTF-8 cannot carry.
         """
-        await self.connection.send(TEXT, _encoded(data), compress=compress != 0)
+        try:
+            payload = data.encode()
+        except (AttributeError, UnicodeEncodeError):
+            raise _no_text(data) from None
+        await self.connection.send(TEXT, payload, compress=compress != 0)
 
     async def send_bytes(self, data: bytes | bytearray | memoryview, compress: int | None = None) -> None:
         """Send a binary message.
@@ -208,10 +212,7 @@ def _copied(data: object, method: str) -> bytes:
     return bytes(cast("bytes | bytearray", data))
 
 
-def _encoded(text: object) -> bytes:
-    if not isinstance(text, str):
-        raise TypeError(f"send_str() sends str, not {type(text).__name__}")
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("text with lone surrogates cannot be sent: it is no UTF-8") from None
+def _no_text(data: object) -> TypeError | ValueError:
+    if isinstance(data, str):
+        return ValueError("text with lone surrogates cannot be sent: it is no UTF-8")
+    return TypeError(f"send_str() sends str, not {type(data).__name__}")

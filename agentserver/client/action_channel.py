@@ -6,10 +6,10 @@ the future of whoever asked. Neither may stop the reading, so a listener takes f
 says when it can take no more; only that one loses its stream.
 
 The protocol answers queries about one invocation in the order in which they were made. So a frame is made
-and written in one go, with no wait in between: aiohttp writes before it waits for a peer that does not
-read. A caller that gives up during that wait has sent its frame; whoever leaves an invocation before its
-end therefore cancels it, in a task that the channel ends with itself, for the leaver must not wait for that
-peer either.
+and handed to the connection in one go, with no wait in between, and the connection keeps that order. A
+caller that gives up while its frame waits for a peer that does not read has sent it all the same; whoever
+leaves an invocation before its end therefore cancels it, in a task that ends with the channel, for the
+leaver must not wait either.
 
 The end comes in one place, when the reading ends: by a close, a break, or a server that breaks the protocol
 (it is left with 1002). Then `end` says how, and every listener and every future is told.
@@ -108,7 +108,7 @@ class ActionChannel:
         await asyncio.sleep(0)
 
     async def _cancel(self, invocation_id: str) -> None:
-        with suppress(ConnectionClosedError):
+        with suppress(ClientError):
             await self._send(self._protocol.cancel(invocation_id))
 
     async def get(self, invocation_id: str) -> Any:
@@ -125,6 +125,7 @@ class ActionChannel:
 
     async def _ask(self, query: GetInvocation | CancelInvocation) -> Any:
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        waiter.add_done_callback(_seen)  # the sending may fail first
         self._queries[id(query)] = waiter
         try:
             await self._send(query)
@@ -198,6 +199,12 @@ class ActionChannel:
         return ConnectionClosedError(
             code, reason or self._connection.close_reason, session_id=self._connection.session_id
         )
+
+
+def _seen(waiter: asyncio.Future[Any]) -> None:
+    """Keep asyncio from reporting an error of *waiter* that nobody awaited."""
+    if not waiter.cancelled():
+        waiter.exception()
 
 
 def action_error(frame: ErrorFrame) -> ActionError:

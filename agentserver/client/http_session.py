@@ -174,8 +174,6 @@ class HttpSession:
     async def _open_once(
         self, call: Call, headers: Mapping[str, str], heartbeat: float | None, max_message_size: int
     ) -> OpenWebSocket:
-        switched: list[aiohttp.ClientResponse] = []
-        before = _switched.set(switched)
         opening = self._client().ws_connect(
             call.url,
             headers=headers,
@@ -185,6 +183,8 @@ class HttpSession:
             autoping=False,
             timeout=aiohttp.ClientWSTimeout(ws_close=self.timeouts.close),  # pyright: ignore[reportCallIssue]  # made by attrs
         )
+        switched: list[aiohttp.ClientResponse] = []
+        before = _switched.set(switched)
         try:
             socket = await asyncio.wait_for(opening, self.timeouts.connect)
         except ResponseError as error:

@@ -103,7 +103,8 @@ class Connection:
 
         With reconnecting on, a message that finds the connection broken waits for the next one; a message
         that was on its way when it broke is not sent again, for it may have arrived. A peer that does not
-        take it within ``timeouts.idle`` is gone (1006).
+        take it within ``timeouts.idle`` is gone (1006). One that the caller no longer waits for is sent all
+        the same.
 
         Raises:
             ConnectionClosedError: If the connection is closed, or breaks while sending.

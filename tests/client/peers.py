@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-__all__ = ["Peer", "drip", "raw_peer", "read_head", "upgrade"]
+__all__ = ["Peer", "drip", "raw_peer", "read_frame", "read_head", "upgrade"]
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -71,3 +71,16 @@ async def upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
     await writer.drain()
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """Read one frame of a client and return the beginning of its payload, 16 bytes at most."""
+    size = (await reader.readexactly(2))[1] & 0x7F
+    if size > 125:
+        size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8), "big")
+    mask = await reader.readexactly(4)
+    beginning = await reader.readexactly(min(size, 16))
+    left = size - len(beginning)
+    while left:
+        left -= len(await reader.readexactly(min(left, 65_536)))
+    return bytes(byte ^ mask[at % 4] for at, byte in enumerate(beginning))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from agentserver.client import (
     Retry,
     Timeouts,
 )
-from tests.client.peers import drip, raw_peer, read_head, upgrade
+from tests.client.peers import drip, raw_peer, read_frame, read_head, upgrade
 
 BIG = "x" * 20_000_000
 """More than the buffers on a loopback connection take."""
@@ -169,6 +170,51 @@ async def test_closing_does_not_wait_for_a_peer_that_goes_on_sending() -> None:
     assert connection.close_code == 1006
 
 
+async def test_who_gives_up_a_message_takes_neither_it_nor_those_of_others_back() -> None:
+    received: asyncio.Queue[str] = asyncio.Queue()
+    reading = asyncio.Event()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer)
+        await reading.wait()
+        while True:
+            received.put_nowait((await read_frame(reader))[:1].decode())
+
+    async with raw_peer(late) as url, within(20):
+        client = InvocationsClient(url, timeouts=Timeouts(close=0.3))
+        async with client, client.connect(heartbeat=None) as connection:
+            first, other = (asyncio.create_task(connection.send(word + BIG[1:])) for word in "ab")
+            await asyncio.sleep(0.2)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(connection.send("c"), 0.05)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            await asyncio.sleep(0.05)
+            assert not other.done()
+            reading.set()
+            await other
+            await connection.send("d")
+            assert [await received.get() for _ in range(4)] == ["a", "b", "c", "d"]
+
+
+async def test_a_peer_that_sends_but_does_not_read_is_waited_for_and_then_cut_off() -> None:
+    async def chatty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer)
+        await drip(writer, b"\x8a\x00")
+
+    async with (
+        raw_peer(chatty) as url,
+        InvocationsClient(url, timeouts=Timeouts(idle=1, close=0.3)) as client,
+    ):
+        async with within(), client.connect(heartbeat=0.1) as connection:
+            started = time.monotonic()
+            messages = [connection.send(BIG), connection.send("x" * 100_000), connection.send("x")]
+            outcomes = await asyncio.gather(*messages, return_exceptions=True)
+            assert time.monotonic() - started > 0.9
+    assert [getattr(outcome, "code", outcome) for outcome in outcomes] == [1006] * 3
+
+
 async def test_a_ping_to_a_peer_that_does_not_read_ends_at_its_time_out() -> None:
     async with within(), connection_to_a_deaf_peer(close=0.3) as connection:
         sending = asyncio.create_task(connection.send(BIG))
@@ -200,6 +246,19 @@ async def test_an_action_towards_a_peer_that_does_not_read_ends_at_its_time_out(
             await actions.cancel("i-1", timeout=0.2)
         with pytest.raises(DeadlineError):
             await actions.ping(0.2)
+
+
+async def test_when_the_peer_is_cut_off_every_action_ends_and_no_error_is_left_over() -> None:
+    left_over: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: left_over.append(context))
+    async with within(), actions_with_a_deaf_peer(idle=0.5, close=0.3) as actions:
+        calls = [actions.invoke({"text": BIG}), actions.get(BIG[:200]), actions.cancel("i"), actions.ping(5)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [getattr(outcome, "code", None) for outcome in outcomes] == [1006] * 4
+    del calls, outcomes
+    gc.collect()
+    assert left_over == []
 
 
 async def test_entering_a_stream_of_actions_ends_at_its_idle_time_out() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from typing import Any
@@ -32,6 +33,15 @@ def broken_by(mutant: Mutant) -> list[Requirement]:
         for requirement in load_requirements().values()
         if any(fnmatchcase(requirement.id, pattern) for pattern in mutant.breaks)
     ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unmeasured() -> Iterator[None]:
+    """Coverage learns nothing from some hundred servers more, each of which would load it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in [name for name in os.environ if name.startswith("COVERAGE_PROCESS_")]:
+            patch.delenv(variable)
+        yield
 
 
 # --- the runs, all together because most of them wait

@@ -69,7 +69,7 @@ async def test_other_streams_get_no_such_headers() -> None:
 @dataclass
 class Part:
     text: str
-    more: list[Any] = field(default_factory=list)
+    more: list[Any] = field(default_factory=list[Any])
 
 
 class Color(str, enum.Enum):
