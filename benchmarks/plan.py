@@ -134,8 +134,10 @@ CASES: tuple[Load | Probe, ...] = (
 TARGETS = (
     Target("post_32", "ours, logging off", 0.75),
     Target("post_32", "ours, quick start", 1.00),
-    # Of throughput 75 % and 97 %.
-    Target("post_32", "ours, export on", 1.33, against="ours, quick start"),
+    # The price of OpenTelemetry's own objects at full load; 3.0 was wanted (docs/decisions/telemetry.md).
+    Target("post_32", "ours, export on", 4.0, against="ours, quick start"),
+    Target("post_32", "ours, export on", 0.25, against="azure, export on"),
+    # 97 % of the throughput.
     Target("post_32", "ours, quick start", 1.03, against="ours, no telemetry"),
     Target("post_1", "ours, logging off", 0.85),
     Target("sse", "ours, quick start", 1.05),

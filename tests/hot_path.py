@@ -123,7 +123,7 @@ async def count(*, request_logging: bool, observed: bool = False) -> int:
             while wire.responses == before or connection.idle_since is None:
                 await asyncio.sleep(0)
         counts.append(counter.instructions)
-    connection.force_close()
+    connection.connection_lost(None)
     await host.stop()
     return int(statistics.median(counts))
 

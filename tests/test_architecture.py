@@ -24,7 +24,7 @@ ARROWS = {
     "options": {"errors", "_checks"},
     "environment": {"wire", "errors"},
     "_services": LOW,
-    "_telemetry": LOW | {"_http"},
+    "_telemetry": LOW,
     "_http": LOW | {"_telemetry"},
     "_websocket": LOW | {"_http", "_telemetry"},
     "_hosting": LOW | {"_http", "_services", "_telemetry", "_websocket"},

@@ -9,11 +9,14 @@ bound.
 from __future__ import annotations
 
 import asyncio
+import functools
+import sys
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import Context
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from aiohttp import hdrs, http_writer, web
 from aiohttp.abc import AbstractStreamWriter
@@ -29,30 +32,6 @@ from multidict import CIMultiDict
 if TYPE_CHECKING:
     from aiohttp.http_writer import Buffer
 
-__all__ = [
-    "UNREAD",
-    "ChunkWriter",
-    "ParserConnection",
-    "PlainParts",
-    "Unreadable",
-    "call_off_cancellation",
-    "connection_count",
-    "forget_error",
-    "has_no_body",
-    "http_date",
-    "interject",
-    "is_buffered",
-    "is_complete",
-    "match_info",
-    "message_of",
-    "release",
-    "renew_writer",
-    "serialize_headers",
-    "take_plain",
-    "was_lost",
-    "watch",
-]
-
 # What the parser gives instead of a request that it could not read. Were it renamed: an ImportError.
 Unreadable: TypeAlias = _ErrInfo
 
@@ -67,6 +46,11 @@ serialize_headers: Final = cast(
     "Callable[[str, CIMultiDict[str]], bytes]",
     http_writer._serialize_headers,  # pyright: ignore[reportUnknownMemberType]  # compiled, without types
 )
+
+# From Python 3.12 a task may run at once, without a turn of the loop. A name spares the making of one.
+_TASK: Final[dict[str, Any]] = {"name": "request"}
+if sys.version_info >= (3, 12):
+    _TASK["eager_start"] = True
 
 _WITHOUT_BODY: Final = frozenset({204, 205, 304})
 
@@ -89,12 +73,14 @@ class ParserConnection(RequestHandler):
     Attributes:
         queue: The requests that were read and not begun.
         request: The one that is being served.
+        idle_since: When it began to wait for a request, in the loop's time; ``None`` while it serves one.
+        head_since: Since when it waits for the rest of a request's headers.
         clean: What everything that is done for no request, or for another than the current, runs in a copy
             of.
         wire: The transport, also once the connection is closing.
     """
 
-    __slots__ = ("clean", "loop", "queue", "request", "wire")
+    __slots__ = ("clean", "head_since", "idle_since", "loop", "queue", "request", "wire")
 
     wire: asyncio.Transport
     queue: deque[tuple[RawRequestMessage | Unreadable, StreamReader]]
@@ -122,6 +108,8 @@ class ParserConnection(RequestHandler):
         self.clean = clean
         self.queue = self._messages
         self.request: web.BaseRequest | None = None
+        self.idle_since: float | None = loop.time()
+        self.head_since: float | None = None
 
     @property
     def is_reading_paused(self) -> bool:
@@ -142,10 +130,6 @@ class ParserConnection(RequestHandler):
     def task(self) -> asyncio.Task[None] | None:
         """The task that serves the current request; it is cancelled when the client leaves."""
         return self._task_handler
-
-    @task.setter
-    def task(self, task: asyncio.Task[None]) -> None:
-        self._task_handler = task
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection."""
@@ -170,16 +154,27 @@ class ParserConnection(RequestHandler):
             # asyncio's own loop keeps the context it is asked in for all that is received from then on.
             self.clean.copy().run(super().resume_reading, resume_parser)
 
-    def take(self) -> tuple[RawRequestMessage | Unreadable, StreamReader] | None:
-        """Take the next request from the queue, and read on if it was full; none once the end has come."""
-        if self._force_close:
-            return None
-        first = self._messages.popleft()
+    def begin(self) -> None:
+        """Begin to serve the next request, if none is being served, in a task and a context of its own."""
+        if self.idle_since is None or not self._messages or self._force_close:
+            return
+        self.idle_since = self.head_since = None  # before more is read, which may begin a request too
+        message, payload = self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self.clean.copy().run(self._resume_reading_if_drained)
-        return first
+        serving = self.serve(message, payload)
+        task: Any
+        if sys.version_info >= (3, 11):
+            task = asyncio.Task(serving, loop=self.loop, context=self.clean.copy(), **_TASK)
+        else:  # it copies the context it is made in
+            task = self.clean.copy().run(functools.partial(asyncio.Task, serving, loop=self.loop, **_TASK))
+        self._task_handler = task
+
+    @abstractmethod
+    async def serve(self, message: RawRequestMessage | Unreadable, payload: StreamReader) -> None:
+        """Serve one request; nothing waits for this."""
 
     def put_unreadable(self, status: int, error: BaseException, message: str) -> None:
         """Have *error* answered as if it were what came next."""

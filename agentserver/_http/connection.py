@@ -6,7 +6,7 @@ the queue is begun at once if none is being served, else when that one is done (
 long, the parser and the transport are paused. There is no task between two requests, and no timer for one:
 the server looks at every connection about once a second (`progress`) and ends what is too slow.
 
-A request is begun (`_begin`) by a task of its own (`_serve`), in a copy of the server's clean context,
+A request is begun (`begin`) by a task of its own (`serve`), in a copy of the server's clean context,
 whoever's turn of the loop it is: that of the bytes that came, of the request before it, or of the server's
 sweep. The task has the request answered and the answer sent (`_exchange`), reads away what the client still
 sends of a body that nobody read (`_discard`: a client that is still sending would not read its answer, RFC
@@ -25,13 +25,9 @@ until the request's task ends; if it is declined, what came behind it is parsed 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import math
-import sys
-from collections.abc import Coroutine
-from contextvars import Context
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import ClassVar, Final
 
 from aiohttp import web
 from aiohttp.helpers import reify
@@ -65,25 +61,6 @@ _VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _MALFORMED: Final = Failure(
     400, ErrorCode.INVALID_REQUEST.value, "The request is not valid HTTP/1.1", ErrorSource.USER
 )
-# From Python 3.12 a task may run at once, without a turn of the loop. A name spares the making of one.
-_TASK: Final[dict[str, Any]] = {"name": "request"}
-if sys.version_info >= (3, 12):
-    _TASK["eager_start"] = True
-
-
-_Main: TypeAlias = Coroutine[Any, Any, None]
-
-if sys.version_info >= (3, 11):
-
-    def _start_task(main: _Main, loop: asyncio.AbstractEventLoop, context: Context) -> Any:
-        """Run *main* in a copy of *context*, whatever the caller's own is."""
-        return asyncio.Task(main, loop=loop, context=context.copy(), **_TASK)
-
-else:
-
-    def _start_task(main: _Main, loop: asyncio.AbstractEventLoop, context: Context) -> Any:
-        """Run *main* in a copy of *context*: it copies what it is made in."""
-        return context.copy().run(functools.partial(asyncio.Task, main, loop=loop, **_TASK))
 
 
 def request_class(pipeline: Pipeline) -> type[HostRequest]:
@@ -118,9 +95,7 @@ class HostConnection(ParserConnection):
         "_max_body_size",
         "_pipeline",
         "_request_class",
-        "head_since",
         "heard",
-        "idle_since",
         "receiving",
         "waiting",
     )
@@ -149,8 +124,6 @@ class HostConnection(ParserConnection):
         self._max_body_size = pipeline.max_body_size
         self._is_last = False
         self._has_half_a_head = False  # what came last is the beginning of a request, and no more
-        self.idle_since: float | None = loop.time()
-        self.head_since: float | None = None
         self.receiving: StreamReader | None = None
         self.heard = False
         self.waiting = Waiting()
@@ -169,7 +142,7 @@ class HostConnection(ParserConnection):
             self._has_half_a_head = False
             payload = self.queue[-1][1]
             self.receiving = None if payload.is_eof() else payload
-            self._begin()
+            self.begin()
         elif data and (self.receiving is None or self.receiving.is_eof()):
             self._has_half_a_head = True
             if self.idle_since is not None and self.head_since is None:
@@ -230,24 +203,14 @@ class HostConnection(ParserConnection):
     def refuse(self, error: InvocationError) -> None:
         """Answer what has not been read to its end with *error*, and close."""
         self.put_unreadable(error.status, error, error.message)
-        self._begin()
+        self.begin()
 
     def abort(self) -> None:
         """End at once, whatever has not been sent."""
         self.force_close()
         self.wire.abort()
 
-    def _begin(self) -> None:
-        if self.idle_since is None or not self.queue:
-            return
-        self.idle_since = self.head_since = None  # before more is read, which may begin a request too
-        first = self.take()
-        if first is None:
-            return
-        message, payload = first
-        self.task = _start_task(self._serve(message, payload), self.loop, self.clean)
-
-    async def _serve(self, message: RawRequestMessage | Unreadable, payload: StreamReader) -> None:
+    async def serve(self, message: RawRequestMessage | Unreadable, payload: StreamReader) -> None:
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None
         lifetime = self._pipeline.lifetime
@@ -276,15 +239,16 @@ class HostConnection(ParserConnection):
         if isinstance(message, Unreadable) or message.version not in _VERSIONS or not message.path.isascii():
             failure = _failure_of(message)
             message = UNREAD
-        unpacked = None
+        unpacked, content = None, payload
         if message.compression and payload is not EMPTY_PAYLOAD:
             from agentserver._http.unpacking import UnpackedStream  # most bodies come as they are
 
             unpacked = UnpackedStream(payload, message.compression, self._max_body_size)
+            content = unpacked.content
         exchange = pipeline.begin(message)
         request = self.request = self._request_class(
             message,
-            payload if unpacked is None else unpacked.content,
+            content,
             self,
             HostWriter(self, loop),
             task,
@@ -305,7 +269,7 @@ class HostConnection(ParserConnection):
                 unpacked.close()
             self.request = None
             release(request)
-            pipeline.end(request, exchange, outcome)
+            pipeline.end(request, message, exchange, outcome)
 
     async def _discard(self, payload: StreamReader) -> bool:
         """Read what a client still sends, so that it can read the answer (RFC 9112, section 9.6)."""
@@ -330,7 +294,7 @@ class HostConnection(ParserConnection):
         if not keep_alive or self._is_last:
             self.force_close()
         elif self.queue:
-            self.loop.call_soon(self._begin, context=self.clean.copy())
+            self.loop.call_soon(self.begin, context=self.clean.copy())
         elif self._has_half_a_head:
             self.head_since = self.idle_since
 
@@ -342,7 +306,7 @@ class SurplusConnection(HostConnection):
 
     patience = 2.0
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         self.queue.clear()
         full = InvocationError(
             ErrorCode.UNAVAILABLE,
@@ -351,7 +315,7 @@ class SurplusConnection(HostConnection):
             headers={"Retry-After": "1"},
         )
         self.put_unreadable(full.status, full, full.message)
-        super()._begin()
+        super().begin()
 
 
 def _too_slow(message: str) -> InvocationError:

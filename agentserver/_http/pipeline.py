@@ -24,7 +24,6 @@ from agentserver._http.aiohttp_internals import (
 from agentserver._http.exchange import (
     EXCHANGE,
     Exchange,
-    current_exchange,
     resolve_request_id,
 )
 from agentserver._http.lifetime import Lifetime
@@ -32,7 +31,8 @@ from agentserver._http.outcome import FAILURE, Outcome, raised, refused
 from agentserver._http.router import RouteTable
 from agentserver._http.sending import cut, has_left, stamp
 from agentserver._http.sse_keepalive import SseKeepAlive
-from agentserver._telemetry.observer import OPENTELEMETRY, Observer
+from agentserver._telemetry.correlation import current_request
+from agentserver._telemetry.observer import OPENTELEMETRY, Observer, RequestEnd
 from agentserver._telemetry.request_log import log_request
 from agentserver._telemetry.trace_context import trace_parent
 from agentserver.errors import Failure, PayloadTooLargeError, classify
@@ -94,7 +94,7 @@ class Pipeline:
             outcome = await self.answer(request, message, exchange)
             return outcome.response
         finally:
-            self.end(request, exchange, outcome)
+            self.end(request, message, exchange, outcome)
             self.lifetime.leave(task)
 
     def begin(self, message: RawRequestMessage) -> Exchange:
@@ -102,13 +102,12 @@ class Pipeline:
         headers = message.headers
         parent = trace_parent(headers) if TRACEPARENT_HEADER in headers else None
         exchange = Exchange(resolve_request_id(headers, parent), headers, parent)
-        current_exchange.set(exchange)
+        current_request.set(exchange)
         observer = self.observer
         if observer is None and OPENTELEMETRY in sys.modules and self.observe is not None:
             observer = self.observer = self.observe()
         if observer is not None:
-            exchange.observer = observer
-            observer.begin(exchange, message.method)
+            exchange.observation = observer.begin(message.method, headers, parent)
         return exchange
 
     async def prepare(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -117,7 +116,7 @@ class Pipeline:
         if exchange is None:
             return
         stamp(exchange, response, self.server)
-        if exchange.observer is not None and not isinstance(response, web.Response):
+        if exchange.observation is not None and not isinstance(response, web.Response):
             exchange.first_byte = exchange.elapsed
         if self.lifetime.shutting_down.is_set() and response.status != 101:
             response.headers[hdrs.CONNECTION] = "close"
@@ -242,26 +241,56 @@ class Pipeline:
         renew_writer(request)
         return outcome
 
-    def end(self, request: web.Request, exchange: Exchange, outcome: Outcome | None) -> None:
+    def end(
+        self, request: web.Request, message: RawRequestMessage, exchange: Exchange, outcome: Outcome | None
+    ) -> None:
         """End the exchange: its log line, and what telemetry makes of it.
 
         Args:
             request: The request.
+            message: The request as it was read.
             exchange: What is known of it.
             outcome: What became of it; ``None`` if its client has gone.
         """
+        cause = None
         if outcome is None:
             sent = exchange.sent
             status = sent.status if sent is not None and is_complete(sent) else CLIENT_CLOSED_REQUEST
         else:
-            status = outcome.response.status
+            status, cause = outcome.response.status, outcome.cause
             if status >= 400 or outcome.failure is not None:
                 exchange.failure = outcome.failure or outcome.response.get(FAILURE)
-                exchange.error = outcome.cause
+        seconds = exchange.elapsed
         if self.request_logging:
-            log_request(request, exchange, status)
-        if exchange.observer is not None:
-            exchange.observer.end(exchange, status)
+            log_request(message.method, _path_of(request, message), status, seconds, exchange)
+        if exchange.observation is not None:
+            close_code, error_code, error = exchange.connection_end
+            exchange.observation.end(
+                RequestEnd(
+                    exchange.operation,
+                    status,
+                    seconds,
+                    exchange.first_byte,
+                    exchange.failure,
+                    cause or error,
+                    close_code,
+                    error_code,
+                )
+            )
+
+    def paths(self) -> Mapping[str, str]:
+        """The path of each operation."""
+        return {route.operation: route.path for route in self.routes.routes}
+
+
+def _path_of(request: web.Request, message: RawRequestMessage) -> str:
+    """The path alone: no query is ever logged."""
+    path = message.path
+    if "?" in path or "#" in path or path[:1] != "/":
+        path = request.rel_url.raw_path
+    if not path.isascii():  # aiohttp's parser in Python, which PyPy has, lets such bytes through
+        path = ascii(path)[1:-1]
+    return path
 
 
 def _meet_expectation(request: web.Request, message: RawRequestMessage) -> Failure | None:

@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Final
 
-from agentserver._http.exchange import Exchange
+from agentserver._telemetry.observer import RequestEnd
 from agentserver.environment import FoundryEnvironment
 from agentserver.wire import (
     HTTP_NAMESPACE,
@@ -30,7 +30,7 @@ INVOKE_AGENT: Final = "invoke_agent"
 WEBSOCKET_SESSION: Final = "websocket_session"
 WEBSOCKET: Final = "websocket"
 
-# The operations of exchanges and actions that get a span, and what it is called.
+# The operations of requests and actions that get a span, and what it is called.
 SPAN_NAMES: Final = {
     "invoke": INVOKE_AGENT,
     "get_invocation": "get_invocation",
@@ -85,29 +85,29 @@ class AgentAttributes:
         return {**self.own, OPERATION_NAME: name}
 
 
-# The attributes that tell one span from the next, and the fields of `Exchange.correlation` that they are.
+# The attributes that tell one span from the next, and the ids of the request that they are.
 _IDS: Final = {RESPONSE_ID: "invocation_id", SESSION_ID: "session_id"}
 _IDS_OF_INVOCATION: Final = {
     **_IDS,
     HTTP_NAMESPACE + ".invocation_id": "invocation_id",
     HTTP_NAMESPACE + ".session_id": "session_id",
 }
-IDS_OF_EXCHANGES: Final = {
+IDS_OF_REQUESTS: Final = {
     **dict.fromkeys(SPAN_NAMES, _IDS_OF_INVOCATION),
     WEBSOCKET: {**_IDS, WS_SESSION_ID_FIELD: "session_id"},
 }
 IDS_OF_ACTION: Final = {
-    **IDS_OF_EXCHANGES[WEBSOCKET],
+    **IDS_OF_REQUESTS[WEBSOCKET],
     WS_NAMESPACE + ".invocation_id": "invocation_id",
 }
 
 
-def outcome(connection: Exchange) -> Attributes:
+def of_closed_connection(end: RequestEnd) -> Attributes:
     """The attributes that a connection's span gets when it ends."""
     return {
-        WS_CLOSE_CODE_FIELD: connection.close_code,
-        WS_DURATION_FIELD: round(connection.elapsed * 1000, 3),
-        **({WS_ERROR_CODE_FIELD: connection.error_code} if connection.error_code else {}),
+        WS_CLOSE_CODE_FIELD: end.close_code,
+        WS_DURATION_FIELD: round(end.seconds * 1000, 3),
+        **({WS_ERROR_CODE_FIELD: end.error_code} if end.error_code else {}),
     }
 
 

@@ -9,9 +9,8 @@ from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from agentserver._http.exchange import Exchange
 from agentserver._telemetry.attributes import ERROR_TYPE, Attributes, type_of
-from agentserver._telemetry.observer import Traffic
+from agentserver._telemetry.observer import RequestEnd, Traffic
 from agentserver.wire import ErrorCode
 
 # The values of ``http.request.method``: nothing a client makes up becomes an attribute.
@@ -99,20 +98,18 @@ class Instruments:
         for method, count in list(self.requests.items()):
             yield Observation(count, {"http.request.method": method, "url.scheme": "http"})
 
-    def ended(self, exchange: Exchange, status: int) -> None:
-        """Record an exchange that has ended."""
-        seconds = exchange.elapsed
-        error = type_of(exchange.error, str(status)) if status >= 500 else ""
-        key = (exchange.operation, exchange.method, status, error)
+    def ended(self, method: str, end: RequestEnd) -> None:
+        """Record a request that has ended; *method* is one of `METHODS`, or `OTHER_METHOD`."""
+        error = type_of(end.error, str(end.status)) if end.status >= 500 else ""
+        key = (end.operation, method, end.status, error)
         attributes = self._attributes_of.get(key) or self._attributes(*key)
-        self._duration.record(seconds, attributes)
-        if exchange.first_byte:
-            self._first_byte.record(exchange.first_byte, attributes)
-        if exchange.close_code:
-            self._closed(exchange, seconds)
-        failure = exchange.failure
-        if failure is not None:
-            self.failed(exchange.operation, failure.code, failure.source.value)
+        self._duration.record(end.seconds, attributes)
+        if end.first_byte:
+            self._first_byte.record(end.first_byte, attributes)
+        if end.close_code:
+            self._closed(end)
+        if end.failure is not None:
+            self.failed(end.operation, end.failure.code, end.failure.source.value)
 
     def _attributes(self, operation: str, method: str, status: int, error: str) -> Attributes:
         attributes: Attributes = {
@@ -128,13 +125,13 @@ class Instruments:
             self._attributes_of[operation, method, status, error] = attributes
         return attributes
 
-    def _closed(self, exchange: Exchange, seconds: float) -> None:
+    def _closed(self, end: RequestEnd) -> None:
         attributes: Attributes = {}
-        if exchange.close_code in _CLOSE_CODES:
-            attributes["agentserver.websocket.close_code"] = exchange.close_code
-        self._sessions.record(seconds, attributes)
-        if exchange.error_code and exchange.error_code != ErrorCode.CANCELLED.value:
-            self.failed(exchange.operation, exchange.error_code, "upstream")
+        if end.close_code in _CLOSE_CODES:
+            attributes["agentserver.websocket.close_code"] = end.close_code
+        self._sessions.record(end.seconds, attributes)
+        if end.error_code and end.error_code != ErrorCode.CANCELLED.value:
+            self.failed(end.operation, end.error_code, "upstream")
 
     def acted(self, operation: str, seconds: float, code: str, source: str) -> None:
         """Record an action that has ended; *code* says how it failed, if it did, *source* who caused that."""

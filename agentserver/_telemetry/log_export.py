@@ -1,4 +1,4 @@
-"""Log records on their way to a collector: with the exchange's ids, and baggage as attributes."""
+"""Log records on their way to a collector: with the request's ids, and baggage as attributes."""
 
 from __future__ import annotations
 

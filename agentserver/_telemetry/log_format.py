@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Final, NamedTuple
 
-from agentserver._telemetry.correlation import correlation
+from agentserver._telemetry.correlation import correlation, log_fields
 
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -27,12 +27,9 @@ class RequestLine(NamedTuple):
     trace_id: str = ""
 
     @property
-    def ids(self) -> dict[str, str]:
+    def fields(self) -> dict[str, str]:
         """What it is found by."""
-        ids = {**self.correlation, "request_id": self.request_id}
-        if self.trace_id:
-            ids["trace_id"] = self.trace_id
-        return ids
+        return log_fields(self.correlation, self.request_id, self.trace_id)
 
     @property
     def message(self) -> str:
@@ -58,7 +55,7 @@ class TextFormatter(logging.Formatter):
         second = int(line.created)
         if second != self._second[0]:
             self._second = (second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second)))
-        fields = "".join([f" {name}={value}" for name, value in line.ids.items()])
+        fields = "".join([f" {name}={value}" for name, value in line.fields.items()])
         return (
             f"{self._second[1]},{int((line.created - second) * 1000):03d} INFO    agentserver.requests: "
             f"{line.message}{fields}"
@@ -89,7 +86,7 @@ class JsonFormatter(logging.Formatter):
             "level": "INFO",
             "logger": "agentserver.requests",
             "message": line.message,
-            **line.ids,
+            **line.fields,
         }
         return json.dumps(fields, ensure_ascii=False)
 

@@ -1,14 +1,17 @@
 """What telemetry is told of the work under way: the one seam between serving and observing.
 
-The pipeline holds an observer only once telemetry is wanted; nothing of OpenTelemetry is imported for this.
+The arrow points one way. The server imports this module and hands over plain values; nothing here, and
+nothing behind it, knows the server. An observer exists only once telemetry is wanted, and nothing of
+OpenTelemetry is imported for this.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from agentserver._http.exchange import Exchange
+from agentserver._telemetry.trace_context import TraceParent
+from agentserver.errors import Failure
 
 OPENTELEMETRY: Final = "opentelemetry.trace"  # in sys.modules as soon as anything could make a span
 
@@ -36,7 +39,31 @@ class Traffic:
         self.bytes_sent += size
 
 
-class ActionScope(Protocol):
+class RequestEnd(NamedTuple):
+    """How a request ended.
+
+    Args:
+        operation: What was done: ``"invoke"``, ``"websocket"``, ``"readiness"``, ….
+        status: The HTTP status; 101 for a WebSocket.
+        seconds: From the moment it was read until its last byte had gone out, or never will.
+        first_byte: Seconds until the headers of a stream went out; 0 if it is none.
+        failure: What the client was told, or would have been, if it failed.
+        error: The exception behind the failure, or behind the end of a connection.
+        close_code: The close code of a WebSocket connection, as exchanged; 0 for plain requests.
+        error_code: What a WebSocket connection failed with; empty if it did not.
+    """
+
+    operation: str
+    status: int
+    seconds: float
+    first_byte: float = 0.0
+    failure: Failure | None = None
+    error: BaseException | None = None
+    close_code: int = 0
+    error_code: str = ""
+
+
+class ActionObservation(Protocol):
     """One action on a connection, observed; begun and ended in the task that serves it."""
 
     def end(self, error: BaseException | None = None, code: str = "") -> None:
@@ -44,29 +71,57 @@ class ActionScope(Protocol):
         ...
 
 
-class Observer(Protocol):
-    """Telemetry, as the pipeline knows it; what it keeps of an exchange stands on the exchange.
-
-    It is called in the task that serves the exchange. None of its methods may raise.
-    """
+class RequestObservation(Protocol):
+    """One request, observed. It is called in the task that serves the request; nothing of it raises."""
 
     @property
     def traffic(self) -> Traffic:
         """Where WebSocket connections count themselves and their messages."""
         ...
 
-    def begin(self, exchange: Exchange, method: str) -> None:
-        """A request was read; *exchange* has no operation and no ids yet."""
+    def identify(self, operation: str, ids: Mapping[str, str]) -> str:
+        """The request is *operation* and has *ids*: what its handler starts from now on is a child of it.
+
+        Args:
+            operation: What is being done.
+            ids: ``invocation_id`` and ``session_id``.
+
+        Returns:
+            The id of the trace that the request belongs to; empty if it belongs to none.
+        """
         ...
 
-    def identify(self, exchange: Exchange) -> None:
-        """*exchange* has its operation and ids; what the handler starts from now on is a child of it."""
-        ...
-
-    def action(self, operation: str, invocation_id: str, session_id: str) -> ActionScope:
+    def action(self, operation: str, invocation_id: str, session_id: str) -> ActionObservation:
         """Begin one action of a connection: ``invoke``, ``get_invocation`` or ``cancel_invocation``."""
         ...
 
-    def end(self, exchange: Exchange, status: int) -> None:
-        """The last byte has gone out, or never will; *exchange* says with what failure or close code."""
+    def end(self, end: RequestEnd) -> None:
+        """The last byte has gone out, or never will."""
+        ...
+
+
+class Observer(Protocol):
+    """Telemetry, as the server knows it."""
+
+    def begin(
+        self, method: str, headers: Mapping[str, str], parent: TraceParent | None
+    ) -> RequestObservation:
+        """A request was read; it does not raise.
+
+        Args:
+            method: Its method, as sent.
+            headers: Its headers.
+            parent: The caller's span, if *headers* name a valid one.
+        """
+        ...
+
+
+class Observed(Protocol):
+    """What serves requests and tells an observer of them."""
+
+    observer: Observer | None
+    observe: Callable[[], Observer] | None
+
+    def paths(self) -> Mapping[str, str]:
+        """The path of each operation."""
         ...

@@ -8,7 +8,6 @@ from opentelemetry import baggage, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-from agentserver._http.exchange import Exchange
 from agentserver._telemetry import trace_context as w3c
 from agentserver._telemetry.trace_context import TraceParent
 from agentserver.wire import TRACESTATE_HEADER
@@ -17,8 +16,8 @@ from agentserver.wire import TRACESTATE_HEADER
 (_BAGGAGE_KEY,) = baggage.set_baggage("any", "thing", Context())
 
 
-def parent_of(exchange: Exchange, context: Context) -> TraceParent | None:
-    """The span that caused *exchange*, if there is one.
+def parent_of(headers: Mapping[str, str], caller: TraceParent | None, context: Context) -> TraceParent | None:
+    """The span that caused a request, if there is one: *caller*, which its *headers* name, or a nearer one.
 
     A span that is in *context* already, as an instrumentation around the application makes one, comes before
     the caller's.
@@ -26,10 +25,9 @@ def parent_of(exchange: Exchange, context: Context) -> TraceParent | None:
     local = span_in(context) if context else None
     if local is not None:
         return local
-    parent = exchange.parent
-    if parent is not None and TRACESTATE_HEADER in exchange.incoming:
-        parent = parent._replace(state=w3c.state_header(w3c.trace_state(exchange.incoming)))
-    return parent
+    if caller is not None and TRACESTATE_HEADER in headers:
+        return caller._replace(state=w3c.state_header(w3c.trace_state(headers)))
+    return caller
 
 
 def span_in(context: Context) -> TraceParent | None:

@@ -32,23 +32,23 @@ from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from agentserver._http.exchange import Exchange
 from agentserver._telemetry.attributes import (
     ERROR_TYPE,
     IDS_OF_ACTION,
-    IDS_OF_EXCHANGES,
+    IDS_OF_REQUESTS,
     SCOPE,
     SPAN_NAMES,
     STATUS_CODE,
     AgentAttributes,
     Attributes,
     exception_attributes,
-    outcome,
+    of_closed_connection,
     safe_text,
     type_of,
 )
 from agentserver._telemetry.instruments import METHODS, OTHER_METHOD, Instruments
 from agentserver._telemetry.log_limit import ErrorLog
+from agentserver._telemetry.observer import RequestEnd, Traffic
 from agentserver._telemetry.opentelemetry_context import parent_of, with_baggage, with_remote_parent
 from agentserver._telemetry.trace_context import TraceParent, handler_baggage
 from agentserver._version import __version__
@@ -123,7 +123,7 @@ class SpanTemplate:
 
 
 class OpenTelemetryObserver:
-    """Watches every exchange of a host.
+    """Watches every request of a host.
 
     Args:
         agent: What is the same for all spans.
@@ -133,53 +133,74 @@ class OpenTelemetryObserver:
 
     def __init__(self, agent: AgentAttributes, tracer: Tracer | None, instruments: Instruments) -> None:
         self.instruments = instruments
-        self.traffic = instruments.traffic
-        self._of_exchanges: dict[str, SpanTemplate] = {}
+        self.of_requests: dict[str, SpanTemplate] = {}
         self.of_actions: dict[str, SpanTemplate] = {}
         if tracer is None:
             return
         for operation in SPAN_NAMES:
             name, fixed = agent.span_name(operation), agent.fixed(operation)
-            ids = IDS_OF_EXCHANGES[operation]
-            self._of_exchanges[operation] = SpanTemplate(tracer, name, SpanKind.SERVER, fixed, ids)
+            ids = IDS_OF_REQUESTS[operation]
+            self.of_requests[operation] = SpanTemplate(tracer, name, SpanKind.SERVER, fixed, ids)
             self.of_actions[operation] = SpanTemplate(tracer, name, SpanKind.INTERNAL, fixed, IDS_OF_ACTION)
 
-    def begin(self, exchange: Exchange, method: str) -> None:
+    def begin(self, method: str, headers: Mapping[str, str], parent: TraceParent | None) -> RequestSpan:
         """A request was read."""
-        if method not in METHODS:
-            method = OTHER_METHOD
-        exchange.method = method
-        self.instruments.requests[method] += 1
+        return RequestSpan(self, method if method in METHODS else OTHER_METHOD, headers, parent)
 
-    def identify(self, exchange: Exchange) -> None:
-        """Begin the exchange's span, if it has one, and make its context the handler's."""
+
+class RequestSpan:
+    """One request under way, in the task that serves it."""
+
+    __slots__ = ("_headers", "_instruments", "_method", "_observer", "_parent", "_span")
+
+    def __init__(
+        self,
+        observer: OpenTelemetryObserver,
+        method: str,
+        headers: Mapping[str, str],
+        parent: TraceParent | None,
+    ) -> None:
+        self._observer = observer
+        self._instruments = observer.instruments
+        self._method = method
+        self._headers = headers
+        self._parent = parent
+        self._span: Span | None = None
+        self._instruments.requests[method] += 1
+
+    @property
+    def traffic(self) -> Traffic:
+        """Where WebSocket connections count themselves and their messages."""
+        return self._instruments.traffic
+
+    def identify(self, operation: str, ids: Mapping[str, str]) -> str:
+        """Begin the request's span, if it has one, and make its context the handler's."""
         context = context_api.get_current()
-        parent = parent_of(exchange, context) if context or exchange.parent is not None else None
-        entries = handler_baggage(exchange.incoming, exchange.correlation)
-        context = with_baggage(with_remote_parent(context, parent), entries)
-        template = self._of_exchanges.get(exchange.operation)
-        span = None if template is None else template.begin(context, exchange.correlation)
+        parent = self._parent
+        if context or parent is not None:
+            parent = parent_of(self._headers, parent, context)
+        context = with_baggage(with_remote_parent(context, parent), handler_baggage(self._headers, ids))
+        template = self._observer.of_requests.get(operation)
+        span = self._span = None if template is None else template.begin(context, ids)
         if span is not None:
-            exchange.span = span
             context = trace.set_span_in_context(span, context)
-        trace_id = _trace_id(span, parent)
-        if trace_id:
-            exchange.trace_id = exchange.request_id = trace_id
         context_api.attach(context)  # it ends with the task, which serves no other request
+        if span is not None:
+            return trace.format_trace_id(span.get_span_context().trace_id)
+        return "" if parent is None else parent.trace_id
 
     def action(self, operation: str, invocation_id: str, session_id: str) -> ActionSpan:
         """Begin one action of the connection."""
-        return ActionSpan(self, operation, invocation_id, session_id)
+        return ActionSpan(self._observer, operation, invocation_id, session_id)
 
-    def end(self, exchange: Exchange, status: int) -> None:
-        """Record how the exchange ended."""
-        instruments = self.instruments
-        instruments.requests[exchange.method] -= 1
-        instruments.ended(exchange, status)
-        span: Span | None = exchange.span
+    def end(self, end: RequestEnd) -> None:
+        """Record how the request ended."""
+        self._instruments.requests[self._method] -= 1
+        self._instruments.ended(self._method, end)
+        span = self._span
         if span is not None:
             if span.is_recording():
-                _describe_end(span, exchange, status)
+                _describe_end(span, end)
             end_span(span)
 
 
@@ -192,26 +213,20 @@ def end_span(span: Span) -> None:
         _errors.report("a span could not be ended", error)
 
 
-def _trace_id(span: Span | None, parent: TraceParent | None) -> str:
-    if span is not None and (ids := span.get_span_context()).is_valid:
-        return trace.format_trace_id(ids.trace_id)
-    return "" if parent is None else parent.trace_id
-
-
-def _describe_end(span: Span, exchange: Exchange, status: int) -> None:
-    if exchange.close_code:
-        span.set_attributes(outcome(exchange))
+def _describe_end(span: Span, end: RequestEnd) -> None:
+    if end.close_code:
+        span.set_attributes(of_closed_connection(end))
     else:
-        span.set_attribute(STATUS_CODE, status)
-    failure = exchange.failure
+        span.set_attribute(STATUS_CODE, end.status)
+    failure = end.failure
     if failure is not None:
-        namespace = WS_NAMESPACE if exchange.close_code else HTTP_NAMESPACE
-        tag_error(span, namespace, exchange.error, failure.code, failure.message)
-        mark_failed(span, exchange.error, failure.code)
-    elif exchange.error_code:
-        span.set_attribute(ERROR_TYPE, type_of(exchange.error, exchange.error_code))
-        if exchange.error_code != ErrorCode.CANCELLED.value:  # the connection ended, nothing failed
-            mark_failed(span, exchange.error, exchange.error_code)
+        namespace = WS_NAMESPACE if end.close_code else HTTP_NAMESPACE
+        tag_error(span, namespace, end.error, failure.code, failure.message)
+        mark_failed(span, end.error, failure.code)
+    elif end.error_code:
+        span.set_attribute(ERROR_TYPE, type_of(end.error, end.error_code))
+        if end.error_code != ErrorCode.CANCELLED.value:  # the connection ended, nothing failed
+            mark_failed(span, end.error, end.error_code)
 
 
 class ActionSpan:

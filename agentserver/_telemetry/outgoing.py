@@ -10,8 +10,8 @@ import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
-from agentserver._http.exchange import Exchange, current_exchange
 from agentserver._telemetry import trace_context as w3c
+from agentserver._telemetry.correlation import CurrentRequest, current_request
 from agentserver._telemetry.observer import OPENTELEMETRY
 from agentserver.environment import FoundryEnvironment
 from agentserver.wire import CALL_ID_HEADER, USER_ID_HEADER
@@ -42,11 +42,11 @@ def client_session(*, environment: FoundryEnvironment | None = None, **options: 
 
 def _propagation(platform: URL | None) -> ClientMiddlewareType:
     async def propagate(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        exchange = current_exchange.get()
-        for name, value in _trace_headers(exchange).items():
+        current = current_request.get()
+        for name, value in _trace_headers(current).items():
             request.headers.setdefault(name, value)
-        if exchange is not None and platform is not None and request.url.origin() == platform:
-            call_id = exchange.incoming.get(CALL_ID_HEADER, "").strip()
+        if current is not None and platform is not None and request.url.origin() == platform:
+            call_id = current.incoming.get(CALL_ID_HEADER, "").strip()
             if call_id:
                 request.headers.setdefault(CALL_ID_HEADER, call_id)
         request.headers.popall(USER_ID_HEADER, None)
@@ -55,14 +55,14 @@ def _propagation(platform: URL | None) -> ClientMiddlewareType:
     return propagate
 
 
-def _trace_headers(exchange: Exchange | None) -> dict[str, str]:
+def _trace_headers(current: CurrentRequest | None) -> dict[str, str]:
     if OPENTELEMETRY in sys.modules:
         from opentelemetry import propagate
 
         sent: dict[str, str] = {}
         propagate.inject(sent)
         return sent
-    return {} if exchange is None else w3c.outgoing(exchange.incoming, exchange.correlation)
+    return {} if current is None else w3c.outgoing(current.incoming, current.correlation)
 
 
 def _origin(endpoint: str) -> URL | None:

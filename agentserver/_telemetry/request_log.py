@@ -9,10 +9,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, TextIO
 
-from aiohttp import web
-
-from agentserver._http.exchange import Exchange
-from agentserver._telemetry.correlation import trace_id_of
+from agentserver._telemetry.correlation import CurrentRequest
 from agentserver._telemetry.log_format import JsonFormatter, RequestLine, TextFormatter
 
 if TYPE_CHECKING:
@@ -107,24 +104,27 @@ def write_in_batches(handler: BatchingHandler) -> None:
     _batching = handler
 
 
-def log_request(request: web.BaseRequest, exchange: Exchange, status: int) -> None:
-    """Write the one line of a request."""
+def log_request(method: str, path: str, status: int, seconds: float, request: CurrentRequest) -> None:
+    """Write the one line of a request.
+
+    Args:
+        method: As it was sent.
+        path: Without a query, in ASCII.
+        status: The HTTP status; 499 if its client left before there was one.
+        seconds: How long it took.
+        request: Says which ids it has.
+    """
     if not request_logger.isEnabledFor(logging.INFO):
         return
-    path = request._message.path
-    if "?" in path or "#" in path or path[:1] != "/":
-        path = request.rel_url.raw_path
-    if not path.isascii():  # aiohttp's parser in Python, which PyPy has, lets such bytes through
-        path = ascii(path)[1:-1]
     line = RequestLine(
         time.time(),
-        request._method,
+        method,
         path,
         status,
-        exchange.elapsed,
-        exchange.correlation,
-        exchange.request_id,
-        trace_id_of(exchange),
+        seconds,
+        request.correlation,
+        request.request_id,
+        request.current_trace_id(),
     )
     if _batching is not None and _batching.is_alone():
         _batching.note(line)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from agentserver._http.pipeline import Pipeline
-from agentserver._telemetry.observer import Observer
+from agentserver._telemetry.observer import Observed, Observer
 from agentserver.environment import FoundryEnvironment
 
 if TYPE_CHECKING:
@@ -34,24 +33,24 @@ class TracingOptions:
 
 
 class Telemetry:
-    """Sets telemetry up, gives *pipeline* its observer, and flushes at the end.
+    """Sets telemetry up, gives *server* its observer, and flushes at the end.
 
     Args:
         environment: Says where to export to.
         options: What the builder was told.
-        pipeline: What is observed.
+        server: What is observed.
 
     Raises:
         ConfigurationError: If an ``OTEL_*`` variable has a value that cannot be used.
     """
 
-    def __init__(self, environment: FoundryEnvironment, options: TracingOptions, pipeline: Pipeline) -> None:
+    def __init__(self, environment: FoundryEnvironment, options: TracingOptions, server: Observed) -> None:
         self._environment = environment
         self._options = options
-        self._pipeline = pipeline
+        self._server = server
         self._providers: Providers | None = None
         self._export = _export_settings(environment)
-        pipeline.observe = self.observe
+        server.observe = self.observe
 
     def start(self) -> None:
         """Set up what is configured; nothing if nothing is, or if OpenTelemetry is not installed."""
@@ -69,7 +68,7 @@ class Telemetry:
             )
             return
         self._providers = Providers(environment, self._options.configure)
-        self._pipeline.observer = self.observe()
+        self._server.observer = self.observe()
 
     def observe(self) -> Observer:
         """Make an observer of whatever providers there are: ours, the user's, or none yet.
@@ -78,8 +77,7 @@ class Telemetry:
         """
         from agentserver._telemetry.opentelemetry_observer import make_observer
 
-        routes = {route.operation: route.path for route in self._pipeline.routes.routes}
-        return make_observer(self._environment, routes, spans=self._options.framework_spans)
+        return make_observer(self._environment, self._server.paths(), spans=self._options.framework_spans)
 
     async def stop(self) -> None:
         """Flush everything, for `FLUSH_SECONDS` at most."""

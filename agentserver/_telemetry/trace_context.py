@@ -44,7 +44,7 @@ _BAGGAGE_ENTRY = rf"[ \t]*{_BAGGAGE_KEY}[ \t]*=[ \t]*{_BAGGAGE_VALUE}[ \t]*(?:;.
 
 
 class TraceParent(NamedTuple):
-    """The span that caused an exchange.
+    """The span that caused a request.
 
     Args:
         trace_id: 32 hex digits, not all zero.
@@ -124,7 +124,7 @@ def handler_baggage(headers: Mapping[str, str], ids: Mapping[str, str]) -> dict[
 
     Args:
         headers: The request's, of which a valid ``x-request-id`` goes on.
-        ids: The exchange's ids, by the names of their log fields; it may have none.
+        ids: The request's ids, by the names of their log fields; it may have none.
     """
     entries = baggage(headers) if BAGGAGE_HEADER in headers else {}
     if ids:

@@ -28,8 +28,8 @@ from typing import Any, Final, Protocol, TypeGuard
 from aiohttp import WSMessage, WSMsgType
 from typing_extensions import Self
 
-from agentserver._http.exchange import Exchange, current_exchange
-from agentserver._telemetry.observer import ActionScope
+from agentserver._telemetry.correlation import CurrentRequest, current_request
+from agentserver._telemetry.observer import ActionObservation
 from agentserver._websocket.response import WebSocket
 from agentserver.actions._codec import encode_message
 from agentserver.actions._frame_writer import ConnectionEndedError, FrameWriter
@@ -292,23 +292,23 @@ class ObservedAction:
     def __init__(self, operation: str, context: InvocationContext) -> None:
         self._operation = operation
         self._context = context
-        self._scope: ActionScope | None = None
+        self._observation: ActionObservation | None = None
         self._error: BaseException | None = None
         self._code = ""
         self._ended = "done"
         self._started = perf_counter()
-        self._before: Token[Exchange | None] | None = None
+        self._before: Token[CurrentRequest | None] | None = None
 
     def __enter__(self) -> Self:
-        connection = current_exchange.get()
+        connection = current_request.get()
         if connection is None:
             return self
         ids = {"invocation_id": self._context.invocation_id, "session_id": self._context.session_id}
-        exchange = Exchange(connection.request_id, connection.incoming, connection.parent)
-        exchange.correlation = ids
-        self._before = current_exchange.set(exchange)
-        if connection.observer is not None:
-            self._scope = connection.observer.action(self._operation, **ids)
+        action = CurrentRequest(connection.request_id, connection.incoming, connection.parent)
+        action.correlation = ids
+        self._before = current_request.set(action)
+        if connection.observation is not None:
+            self._observation = connection.observation.action(self._operation, **ids)
         return self
 
     def failed(self, error: BaseException) -> Failure:
@@ -331,9 +331,9 @@ class ObservedAction:
             return  # The loop is gone, and with it the context and whoever would be told.
         if error is not None:
             self.cancelled()
-        if self._scope is not None:
-            self._scope.end(self._error, self._code)
+        if self._observation is not None:
+            self._observation.end(self._error, self._code)
         milliseconds = (perf_counter() - self._started) * 1000
         logger.debug("%s %s after %.1f ms", self._operation, self._ended, milliseconds)
         if self._before is not None:
-            current_exchange.reset(self._before)
+            current_request.reset(self._before)

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from agentserver._hosting.protocol import HostContext
-from agentserver._http.exchange import Exchange
+from agentserver._http.exchange import ConnectionEnd, Exchange
 from agentserver._http.ids import new_uuid
 from agentserver._http.lifetime import Lifetime
 from agentserver._http.router import Route
@@ -71,10 +71,9 @@ class WebSocketEndpoint:
         )
         invocation_id = new_uuid()
         session_id = first_valid(self._session_id, request.query.get(SESSION_ID_QUERY))
-        exchange.headers = {SESSION_ID_HEADER: session_id}
-        exchange.correlation = {"invocation_id": invocation_id, "session_id": session_id}
-        if exchange.observer is not None:
-            exchange.observer.identify(exchange)
+        exchange.identify(
+            {"invocation_id": invocation_id, "session_id": session_id}, {SESSION_ID_HEADER: session_id}
+        )
         context = InvocationContext(
             invocation_id=invocation_id,
             session_id=session_id,
@@ -104,6 +103,7 @@ class WebSocketSession:
     """
 
     __slots__ = (
+        "_cause",
         "_context",
         "_error",
         "_exchange",
@@ -141,11 +141,12 @@ class WebSocketSession:
         self._is_cancelled = self._is_reported = False
         self._grace: asyncio.TimerHandle | None = None
         self._error: ErrorCode | None = None
+        self._cause: BaseException | None = None
 
     async def serve(self, request: web.Request, ping_interval: float) -> WebSocket:
         """Accept, run the handler, close and report."""
-        observer = self._exchange.observer
-        traffic = None if observer is None else observer.traffic
+        observation = self._exchange.observation
+        traffic = None if observation is None else observation.traffic
         try:
             connection = await self._websocket.open(
                 request,
@@ -156,7 +157,7 @@ class WebSocketSession:
                 on_end=self._client_ended,
             )
         except BaseException as error:
-            self._error, self._exchange.error = ErrorCode.ACCEPT_FAILED, error
+            self._error, self._cause = ErrorCode.ACCEPT_FAILED, error
             self._report(CloseCode.ABNORMAL)
             if isinstance(error, ConnectionError):
                 return self._websocket
@@ -216,7 +217,7 @@ class WebSocketSession:
 
     def _failed(self, error: BaseException) -> tuple[CloseCode, str]:
         logger.error("the WebSocket handler failed", exc_info=error)
-        self._error, self._exchange.error = ErrorCode.INTERNAL_ERROR, error
+        self._error, self._cause = ErrorCode.INTERNAL_ERROR, error
         return CloseCode.INTERNAL_ERROR, INTERNAL_ERROR_MESSAGE
 
     async def _until_lost(self, connection: WebSocketConnection) -> None:
@@ -259,10 +260,10 @@ class WebSocketSession:
             WS_CLOSE_CODE_FIELD: int(code),
             WS_DURATION_FIELD: round((time.perf_counter() - self._started) * 1000, 1),
         }
-        if self._error is not None:
-            fields[WS_ERROR_CODE_FIELD] = self._error.value
-        self._exchange.close_code = int(code)
-        self._exchange.error_code = "" if self._error is None else self._error.value
+        error_code = "" if self._error is None else self._error.value
+        if error_code:
+            fields[WS_ERROR_CODE_FIELD] = error_code
+        self._exchange.connection_end = ConnectionEnd(int(code), error_code, self._cause)
         logger.info("invocations_ws connection closed", extra=fields)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from runpy import run_path
 from types import CodeType, ModuleType
 
-SEAM = {"observer", "OPENTELEMETRY"}
+SEAM = {"observer", "observation", "OPENTELEMETRY"}
 
 
 class Cut(ast.NodeTransformer):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 
 import pytest
 
 from agentserver import ActionContext, InvocationError
-from agentserver._http.exchange import Exchange, current_exchange
-from agentserver._telemetry.correlation import correlation
-from agentserver._telemetry.observer import Traffic
+from agentserver._telemetry.correlation import CurrentRequest, correlation, current_request
+from agentserver._telemetry.observer import RequestEnd, Traffic
 from agentserver.actions._server_connection import ObservedAction
 
 CONTEXT = ActionContext(invocation_id="i", session_id="s")
@@ -18,22 +17,21 @@ IDS = {"invocation_id": "i", "session_id": "s"}
 
 
 class Seen:
-    """An observer of a connection, and of the actions on it."""
+    """The observation of a connection, and of the actions on it."""
 
     def __init__(self) -> None:
         self.traffic = Traffic()
         self.begun: list[tuple[str, str, str]] = []
         self.ended: list[tuple[BaseException | None, str]] = []
 
-    def begin(self, exchange: Exchange, method: str) -> None: ...
-
-    def identify(self, exchange: Exchange) -> None: ...
+    def identify(self, operation: str, ids: Mapping[str, str]) -> str:
+        return ""
 
     def action(self, operation: str, invocation_id: str, session_id: str) -> Seen.Action:
         self.begun.append((operation, invocation_id, session_id))
         return Seen.Action(self)
 
-    def end(self, exchange: Exchange, status: int) -> None: ...
+    def end(self, end: RequestEnd) -> None: ...
 
     class Action:
         def __init__(self, seen: Seen) -> None:
@@ -46,12 +44,12 @@ class Seen:
 @pytest.fixture
 def seen() -> Generator[Seen]:
     seen = Seen()
-    connection = Exchange("r", {})
+    connection = CurrentRequest("r", {})
     connection.correlation = {"invocation_id": "the connection's", "session_id": "the connection's"}
-    connection.observer = seen
-    token = current_exchange.set(connection)
+    connection.observation = seen
+    token = current_request.set(connection)
     yield seen
-    current_exchange.reset(token)
+    current_request.reset(token)
 
 
 def test_log_records_of_an_action_carry_its_ids_and_the_connection_s_request_id(seen: Seen) -> None:

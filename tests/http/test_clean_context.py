@@ -18,8 +18,8 @@ from agentserver import (
     ServerSentEvent,
 )
 from agentserver._http.deadlines import Action, ClientDeadlines, Progress, Waiting
-from agentserver._http.exchange import current_exchange
 from agentserver._http.sse_keepalive import SseKeepAlive
+from agentserver._telemetry.correlation import current_request
 from agentserver.testing import in_process
 from tests.http.loops import on_both_loops, run_on
 from tests.http.raw import Connection, connected, get, post
@@ -169,7 +169,7 @@ def test_the_sweeper_and_the_keep_alive_comments_run_in_no_callers_context(
     check = ClientDeadlines.check
 
     def watch(self: ClientDeadlines, now: float, progress: Progress) -> tuple[Action, Waiting]:
-        swept.append((CALLER.get(), current_exchange.get()))
+        swept.append((CALLER.get(), current_request.get()))
         return check(self, now, progress)
 
     monkeypatch.setattr(ClientDeadlines, "check", watch)
@@ -178,7 +178,7 @@ def test_the_sweeper_and_the_keep_alive_comments_run_in_no_callers_context(
     tick = SseKeepAlive._tick
 
     def watch_tick(self: SseKeepAlive) -> None:
-        ticked.append((CALLER.get(), current_exchange.get()))
+        ticked.append((CALLER.get(), current_request.get()))
         tick(self)
 
     monkeypatch.setattr(SseKeepAlive, "_tick", watch_tick)

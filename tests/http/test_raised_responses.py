@@ -10,8 +10,9 @@ from aiohttp import web
 
 from agentserver import AgentHostBuilder, InvocationContext, InvocationHandler
 from agentserver._http.exchange import Exchange
-from agentserver._http.outcome import raised
+from agentserver._http.outcome import Outcome, raised
 from agentserver._http.pipeline import Pipeline
+from agentserver.errors import Failure
 from tests.http.raw import Answer, connected, get, post
 from tests.servers import serving
 
@@ -80,20 +81,23 @@ async def test_a_raised_response_may_end_the_connection(kind: Any, configure: An
 async def test_an_error_with_a_body_of_its_own_is_counted_as_what_it_is(
     name: str, code: str, source: str, configure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended: list[Exchange] = []
+    ended: list[tuple[Failure | None, BaseException | None]] = []
     end = Pipeline.end
 
-    def watch(self: Pipeline, request: web.Request, exchange: Exchange, *arguments: Any) -> None:
-        end(self, request, exchange, *arguments)
-        ended.append(exchange)
+    def watch(
+        self: Pipeline, request: web.Request, message: Any, exchange: Exchange, outcome: Outcome | None
+    ) -> None:
+        end(self, request, message, exchange, outcome)
+        assert outcome is not None
+        ended.append((exchange.failure, outcome.cause))
 
     monkeypatch.setattr(Pipeline, "end", watch)
     answer, _ = await answer_to(ERRORS[name], configure)
     assert answer.headers["x-platform-error-source"] == source
-    failure = ended[0].failure
+    failure, cause = ended[0]
     assert failure is not None
     assert (failure.code, failure.source.value, failure.status) == (code, source, answer.status)
-    assert ended[0].error is ERRORS[name]
+    assert cause is ERRORS[name]
 
 
 def test_a_redirect_is_no_failure() -> None:

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from multidict import CIMultiDict
 
-from agentserver._http.exchange import Exchange, current_exchange
+from agentserver._telemetry.correlation import CurrentRequest, current_request
 from agentserver._telemetry.log_format import JsonFormatter, RequestLine, TextFormatter
 from agentserver._telemetry.request_log import BatchingHandler
 from tests.servers import running
@@ -53,13 +53,13 @@ def alone() -> Generator[Log, None, None]:
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
 def test_a_line_of_a_batch_is_the_line_its_record_would_be(formatter: TextFormatter | JsonFormatter) -> None:
-    exchange = Exchange(LINE.request_id, CIMultiDict())
-    exchange.correlation = LINE.correlation
+    request = CurrentRequest(LINE.request_id, CIMultiDict())
+    request.correlation = LINE.correlation
     record = logging.LogRecord("agentserver.requests", logging.INFO, "", 0, LINE.message, None, None)
     record.created, record.msecs = LINE.created, 123.0
-    token = current_exchange.set(exchange)
+    token = current_request.set(request)
     assert formatter.format_request(LINE) == formatter.format(record)
-    current_exchange.reset(token)
+    current_request.reset(token)
 
 
 async def test_a_record_comes_after_the_requests_that_came_before_it() -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeAlias
 
-from agentserver._http.exchange import current_exchange
-from agentserver._telemetry.correlation import correlation
+from agentserver._telemetry.correlation import correlation, current_request
 from agentserver.cli.terminal.output import styled
 from agentserver.wire import WS_CLOSE_CODE_FIELD, WS_ERROR_CODE_FIELD
 
@@ -90,8 +89,8 @@ def _closed(record: logging.LogRecord) -> str:
 
 def _reason() -> str:
     """What the client was told in the answer that is being logged; nothing of one that went well."""
-    exchange = current_exchange.get()
-    failure = None if exchange is None else exchange.failure
+    request = current_request.get()
+    failure = None if request is None else request.failure
     return "" if failure is None or not failure.expected else f": {failure.code}: {failure.message}"
 
 

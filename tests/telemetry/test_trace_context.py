@@ -11,7 +11,6 @@ from multidict import CIMultiDict
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from agentserver._http.exchange import Exchange
 from agentserver._telemetry import trace_context as w3c
 from agentserver._telemetry.opentelemetry_context import parent_of, with_remote_parent
 from agentserver._telemetry.trace_context import trace_parent
@@ -59,11 +58,10 @@ def test_what_is_taken_is_valid_whatever_was_sent(traceparent: str, tracestate: 
 @given(traceparent=HEADER, tracestate=HEADER, baggage=HEADER)
 def test_the_context_of_a_handler_can_always_be_made(traceparent: str, tracestate: str, baggage: str) -> None:
     headers = CIMultiDict({"traceparent": traceparent, "tracestate": tracestate, "baggage": baggage})
-    exchange = Exchange("r", headers, trace_parent(headers))
     catcher = Catcher()
     logging.getLogger().addHandler(catcher)
     try:
-        parent = parent_of(exchange, Context())
+        parent = parent_of(headers, trace_parent(headers), Context())
         context = with_remote_parent(Context(), parent)
     finally:
         logging.getLogger().removeHandler(catcher)
