@@ -64,7 +64,10 @@ def make_environment(name: str, requirements: list[str], *options: str) -> Path:
 
 def versions(python: Path) -> str:
     """What the environment of *python* has of our libraries."""
-    code = f"from importlib.metadata import version\nprint(*(f'{{n}} {{version(n)}}' for n in {LIBRARIES!r}), sep=', ')"
+    code = (
+        "from importlib.metadata import version\n"
+        f"print(*(name + ' ' + version(name) for name in {LIBRARIES!r}), sep=', ')"
+    )
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
