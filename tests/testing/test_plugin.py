@@ -77,6 +77,7 @@ async def test_close_events_are_values(close_events: CloseEvents) -> None:
 
 
 def pytest_run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (directory / "pytest.ini").touch()  # or pytest would read one that lies in a folder above
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "agentserver.testing.plugin", *arguments],
         cwd=directory,
