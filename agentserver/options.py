@@ -52,7 +52,7 @@ class AgentHostOptions:
             can see it; 0 is none.
         cancel_on_disconnect: Whether a client that leaves cancels its handler.
         request_logging: Whether each request writes one log line.
-        keepalive_timeout: Seconds an idle connection is kept open.
+        keepalive_timeout: Seconds an idle connection is kept open; 0 closes each after its first answer.
         header_timeout: Seconds from the first byte of a request to the end of its headers; then 408. 0 is no
             limit, as for the two that follow.
         body_timeout: Seconds without a byte of a body that the handler waits for; then 408.

@@ -85,6 +85,7 @@ def make_pipeline(context: HostContext, routes: RouteTable, protocol_segments: I
         max_body_size=options.max_body_size,
         request_logging=options.request_logging,
         sse_keepalive=environment.sse_keepalive_interval,
+        keep_alive=options.keepalive_timeout > 0,
     )
 
 

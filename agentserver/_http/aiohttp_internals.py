@@ -78,12 +78,13 @@ class ParserConnection(RequestHandler):
         request: The one that is being served.
         idle_since: When it began to wait for a request, in the loop's time; ``None`` while it serves one.
         head_since: Since when it waits for the rest of a request's headers.
+        is_held: Whether a client that leaves cancels nothing.
         clean: What everything that is done for no request, or for another than the current, runs in a copy
             of.
         wire: The transport, also once the connection is closing.
     """
 
-    __slots__ = ("clean", "head_since", "idle_since", "loop", "queue", "request", "wire")
+    __slots__ = ("clean", "head_since", "idle_since", "is_held", "loop", "queue", "request", "wire")
 
     wire: asyncio.Transport
     queue: deque[tuple[RawRequestMessage | Unreadable, StreamReader]]
@@ -113,6 +114,7 @@ class ParserConnection(RequestHandler):
         self.request: web.BaseRequest | None = None
         self.idle_since: float | None = loop.time()
         self.head_since: float | None = None
+        self.is_held = False
 
     @property
     def is_reading_paused(self) -> bool:
@@ -145,6 +147,8 @@ class ParserConnection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone: whoever reads its body is told, whoever serves it cancelled."""
         request, self.request = self.request, None
+        if self.is_held:
+            self._task_handler = None
         super().connection_lost(exc)
         if request is not None:
             gone = ConnectionResetError("the client has gone")
@@ -425,6 +429,13 @@ def call_off_cancellation(request: web.BaseRequest) -> Generator[None]:
     somebody's application. Were it renamed: what ends services would be cancelled as it was before.
     """
     protocol = request.protocol
+    if isinstance(protocol, ParserConnection):  # a task that began at once is only known to it afterwards
+        protocol.is_held = True
+        try:
+            yield
+        finally:
+            protocol.is_held = False
+        return
     task, protocol._task_handler = protocol._task_handler, None
     try:
         yield

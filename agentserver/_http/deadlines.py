@@ -105,7 +105,8 @@ class ClientDeadlines:
     """
 
     def __init__(self, options: AgentHostOptions) -> None:
-        self._idle = options.keepalive_timeout
+        # Without keep-alive a connection is there for its first request, which may take as long as its head.
+        self._idle = options.keepalive_timeout or options.header_timeout or math.inf
         self._head = options.header_timeout or math.inf
         self._body = options.body_timeout or math.inf
         self._write = options.write_timeout or math.inf

@@ -64,6 +64,7 @@ class Pipeline:
         max_body_size: Bytes a request body may announce.
         request_logging: Whether each request writes one line.
         sse_keepalive: Seconds of silence on an event stream before a comment is sent; 0 is off.
+        keep_alive: Whether a connection may serve more than one request.
         fallback: Serves every path instead of *routes* when the user has an application of their own.
         observer: Telemetry; ``None`` while it is off.
         observe: Makes the observer once something of the process has imported OpenTelemetry's API: its spans
@@ -77,6 +78,7 @@ class Pipeline:
     max_body_size: int
     request_logging: bool = True
     sse_keepalive: float = 0.0
+    keep_alive: bool = True
     fallback: Handler | None = None
     observer: Observer | None = None
     observe: Callable[[], Observer] | None = None
@@ -118,7 +120,8 @@ class Pipeline:
         stamp(exchange, response, self.server)
         if exchange.observation is not None and not isinstance(response, web.Response):
             exchange.first_byte = exchange.elapsed
-        if self.lifetime.shutting_down.is_set() and response.status != 101:
+        is_last = self.lifetime.shutting_down.is_set() or not self.keep_alive
+        if is_last and response.status != 101:
             response.headers[hdrs.CONNECTION] = "close"
         _bound(request, response)
         if self.sse_keepalive and _is_endless_event_stream(request, response):

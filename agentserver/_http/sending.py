@@ -62,11 +62,13 @@ class Sender(Protocol):
         server: The value of ``x-platform-server``.
         fallback: The user's application, if there is one: then no response goes the fast way.
         lifetime: The life of the process: while it ends, every answer is the connection's last.
+        keep_alive: Whether a connection may serve more than one request.
     """
 
     server: str
     fallback: Handler | None
     lifetime: Lifetime
+    keep_alive: bool
 
     def failed(self, request: web.Request, exchange: Exchange, error: BaseException) -> Outcome:
         """What becomes of *request* when *error* was raised on the way back."""
@@ -100,7 +102,7 @@ async def send(  # noqa: PLR0917 - called once, for every request: names cost th
     if outcome.is_cut:
         return outcome, False
     response = outcome.response
-    keep_alive = not message.should_close and not host.lifetime.shutting_down.is_set()
+    keep_alive = host.keep_alive and not message.should_close and not host.lifetime.shutting_down.is_set()
     try:
         if message.upgrade:
             await connection.decline_upgrade(request)
@@ -120,7 +122,7 @@ async def send(  # noqa: PLR0917 - called once, for every request: names cost th
         outcome = host.failed(request, exchange, error)
     if outcome.is_cut:
         return outcome, False
-    return outcome, await _send_envelope(connection, exchange, outcome, message, host.server) and keep_alive
+    return outcome, await _send_envelope(connection, exchange, outcome, message, host) and keep_alive
 
 
 async def _send_envelope(
@@ -128,14 +130,14 @@ async def _send_envelope(
     exchange: Exchange,
     outcome: Outcome,
     message: RawRequestMessage,
-    server: str,
+    host: Sender,
 ) -> bool:
     """Send what tells of a failure the fast way, to whatever request; nothing of aiohttp's is asked again."""
     parts = take_plain(outcome.response)
     assert parts is not None, "an envelope is a plain response"
     is_current = message.version == HttpVersion11
-    keep_alive = is_current and parts[-1] and not message.should_close
-    head = _head_of(exchange, outcome.response, parts, server, keep_alive)
+    keep_alive = host.keep_alive and is_current and parts[-1] and not message.should_close
+    head = _head_of(exchange, outcome.response, parts, host.server, keep_alive)
     if not is_current:
         head = head.replace(b"HTTP/1.1", b"HTTP/1.0", 1)
     await _write(connection, head, b"" if message.method == hdrs.METH_HEAD else parts[3])

@@ -217,6 +217,19 @@ async def test_an_idle_connection_is_closed_without_a_word(agent: type[Agent]) -
         assert await connection.rest() == b""
 
 
+async def test_without_keep_alive_a_connection_waits_for_its_first_request_and_ends_with_the_answer(
+    agent: type[Agent],
+) -> None:
+    async with serving(agent, limits(keepalive_timeout=0)) as client:
+        for request, status in ((post(b"x"), 200), (get("/nowhere"), 404), (b"nonsense\r\n\r\n", 400)):
+            async with connected(client) as connection:
+                await asyncio.sleep(0.2)  # several looks at the connections
+                connection.send(request)
+                answer = await connection.answer()
+                assert (answer.status, answer.headers["Connection"]) == (status, "close")
+                assert await connection.rest() == b""
+
+
 async def test_a_request_on_a_connection_too_many_is_a_503_and_the_others_are_unharmed(
     agent: type[Agent],
 ) -> None:

@@ -1,0 +1,99 @@
+"""Runs the tests on the lowest and on the newest aiohttp and OpenTelemetry: ``python -m compliance.compat``.
+
+The ranges in ``pyproject.toml`` say what this has proved, no more. *Lowest* is the lower bound of each range;
+*newest* is whatever the package index has, pre-releases and releases above the range included, so that a
+change in a library is known before its users are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+ENVIRONMENTS: Final = ROOT / "build" / "compat"
+LIBRARIES: Final = (
+    "aiohttp",
+    "opentelemetry-api",
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp",
+)
+_DEPENDENCY: Final = re.compile(r'"(?P<name>[a-z-]+)>=(?P<lowest>[0-9.]+)')
+_PINNED: Final = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==")
+
+
+def lower_bounds(pyproject: str) -> dict[str, str]:
+    """The lower bound of each library's range, as the text of ``pyproject.toml`` has it."""
+    found = {match["name"]: match["lowest"] for match in _DEPENDENCY.finditer(pyproject)}
+    return {name: found[name] for name in LIBRARIES}
+
+
+def others(lock: str) -> str:
+    """The lines of the lock that pin neither our libraries nor what follows their versions."""
+    return "".join(line for line in lock.splitlines(keepends=True) if not _follows(line))
+
+
+def _follows(line: str) -> bool:
+    match = _PINNED.match(line)
+    return match is not None and (match["name"] == "aiohttp" or match["name"].startswith("opentelemetry"))
+
+
+def make_environment(name: str, requirements: list[str], *options: str) -> Path:
+    """Make the environment *name* with the project, its tests and *requirements*; its interpreter."""
+    folder = ENVIRONMENTS / name
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    constraints = folder / "constraints.txt"
+    constraints.write_text(others((ROOT / "requirements.lock").read_text()))
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)
+    subprocess.run(
+        [*pip, "--editable", ".[telemetry,cli]", "--group", "test", "--constraint", constraints],
+        cwd=ROOT,
+        check=True,
+    )
+    # The libraries last and by themselves: a release above our range is what "newest" is there to try.
+    subprocess.run([*pip, "--upgrade", *options, *requirements], cwd=ROOT, check=True)
+    return python
+
+
+def versions(python: Path) -> str:
+    """What the environment of *python* has of our libraries."""
+    code = (
+        "from importlib.metadata import version\n"
+        f"print(*(name + ' ' + version(name) for name in {LIBRARIES!r}), sep=', ')"
+    )
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main() -> int:
+    """Make both environments and run the tests in each; 1 if either fails."""
+    parser = argparse.ArgumentParser(prog="python -m compliance.compat", description=__doc__)
+    parser.add_argument("--only", choices=("lowest", "newest"), help="run one of the two")
+    parser.add_argument("pytest", nargs="*", help="arguments for pytest, such as tests/http")
+    arguments = parser.parse_args()
+    lowest = [
+        f"{name}=={bound}" for name, bound in lower_bounds((ROOT / "pyproject.toml").read_text()).items()
+    ]
+    wanted = {"lowest": (lowest, ()), "newest": (list(LIBRARIES), ("--pre",))}
+    failed: list[str] = []
+    for name, (requirements, options) in wanted.items():
+        if arguments.only not in (None, name):
+            continue
+        python = make_environment(name, requirements, *options)
+        print(f"{name}: {versions(python)}", flush=True)
+        if subprocess.run(
+            [python, "-m", "pytest", "-q", *arguments.pytest], cwd=ROOT, check=False
+        ).returncode:
+            failed.append(name)
+    print(f"failed on: {', '.join(failed)}" if failed else "passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
