@@ -41,7 +41,7 @@ FRAMES = {f"agentserver.actions.{name}" for name in ("frames", "_codec", "_state
 # Of the kit, only the agent that it tries itself on is made with the framework.
 OF_THE_FRAMEWORK = {"agentserver.conformance.reference_agent", "agentserver.conformance.reference_actions"}
 # A class without a seam, and a border that is to be one module; a limit all the same.
-LONGER = {"_websocket/connection.py": 460, "_http/aiohttp_internals.py": 470}
+LONGER = {"_websocket/connection.py": 460, "_http/aiohttp_internals.py": 480}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))

@@ -12,10 +12,7 @@ from agentserver._http.ids import new_trace_id
 from agentserver._http.sse_keepalive import SseKeepAlive
 from agentserver._telemetry.correlation import CurrentRequest
 from agentserver._telemetry.trace_context import TraceParent
-from agentserver.wire import (
-    REQUEST_ID_HEADER,
-    is_valid_id,
-)
+from agentserver.wire import REQUEST_ID_HEADER, is_valid_id
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
