@@ -14,6 +14,7 @@ from agentserver._hosting.health import HealthChecks, readiness_route
 from agentserver._hosting.hooks import Hook, eager_singletons, name_of, with_services
 from agentserver._hosting.host import Host, HostParts
 from agentserver._hosting.protocol import HostContext, ProtocolRegistration, limiter_for, make_pipeline, mount
+from agentserver._http.aiohttp_internals import handler_of
 from agentserver._http.lifetime import Lifetime
 from agentserver._http.router import RouteTable
 from agentserver._services.collection import ServiceCollection
@@ -177,7 +178,7 @@ class HostBuilder:
         pipeline = make_pipeline(context, RouteTable(routes), [p.segment for p in self._protocols])
         if self._app is not None:
             mount(self._app, pipeline.routes, pipeline.dispatch)
-            pipeline.fallback = self._app._handle
+            pipeline.fallback = handler_of(self._app)
         telemetry = Telemetry(self.environment, self._tracing, pipeline)
         on_startup = [
             with_services(hook, provider, f"the start-up hook {name_of(hook)}") for hook in self._on_startup

@@ -13,7 +13,7 @@ import functools
 import sys
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -21,13 +21,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from aiohttp import hdrs, http_writer, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.helpers import reify, rfc822_formatted_time
 from aiohttp.http import HttpVersion11, RawRequestMessage, StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.tcp_helpers import tcp_keepalive
+from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 from aiohttp.web_urldispatcher import SystemRoute
 from multidict import CIMultiDict
+
+from agentserver.errors import PayloadTooLargeError
 
 if TYPE_CHECKING:
     from aiohttp.http_writer import Buffer
@@ -210,6 +213,66 @@ class _Nothing:
         return
 
 
+class ServedRequest(web.Request):
+    """aiohttp's request with its body read in one piece, and with or without an application behind it.
+
+    Used of Request: ``_read_bytes``, ``_payload``, ``_client_max_size`` (its body), ``_match_info`` (whether
+    there is an application): were one renamed, an AttributeError; ``_prepare_hook``, which is called before
+    the head of any response: were it renamed, the contract's headers would be missing from streams.
+    """
+
+    async def read(self) -> bytes:
+        """The whole body; at once if it has arrived with the headers, as most do.
+
+        Raises:
+            PayloadTooLargeError: If it is larger than the server takes.
+        """
+        if self._read_bytes is None:
+            payload = self._payload
+            if payload.is_eof() and payload.total_bytes <= self._client_max_size:
+                self._read_bytes = payload.read_nowait()
+            else:
+                # aiohttp gathers a body in a growing bytearray and copies that: a join copies it once.
+                payload.set_read_chunk_size(self._client_max_size)
+                self._read_bytes = b"".join([chunk async for chunk in self._chunks(payload)])
+        return self._read_bytes
+
+    async def _chunks(self, payload: StreamReader) -> AsyncIterator[bytes]:
+        size = 0
+        while chunk := await payload.readany():
+            size += len(chunk)
+            if size > self._client_max_size:
+                raise PayloadTooLargeError(self._client_max_size)
+            yield chunk
+
+    @property
+    def app(self) -> web.Application:
+        """The application behind the host, if it was given one."""
+        if self._match_info is None:
+            raise RuntimeError("this host has no application: build it with builder.app to have one")
+        return super().app
+
+    @reify
+    def match_info(self) -> web.UrlMappingMatchInfo:
+        """What a route of aiohttp's would have made of the path, if there is no application to do it."""
+        found = self._match_info
+        if found is None:
+            found = web.UrlMappingMatchInfo(self._path_parameters(), SystemRoute(web.HTTPNotFound()))
+        return found
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        await super()._prepare_hook(response)
+        await self._before_head(response)
+
+    @abstractmethod
+    def _path_parameters(self) -> dict[str, str]:
+        """The parameters of the path, by name."""
+
+    @abstractmethod
+    async def _before_head(self, response: web.StreamResponse) -> None:
+        """The head of *response* is about to be made."""
+
+
 class ChunkWriter(StreamWriter):
     """aiohttp's writer, for one that has a way of its own past it.
 
@@ -381,10 +444,30 @@ def call_off_cancellation(request: web.BaseRequest) -> Generator[None]:
             protocol._task_handler = task
 
 
-def match_info(request: web.Request, parameters: dict[str, str]) -> web.UrlMappingMatchInfo:
-    """What a route of aiohttp's would have made of *request*'s path; without one there is no application."""
-    found = request._match_info
-    return web.UrlMappingMatchInfo(parameters, SystemRoute(web.HTTPNotFound())) if found is None else found
+def limit_body(request: web.BaseRequest, size: int) -> None:
+    """Have *request* take a body of *size* bytes, whatever its application says.
+
+    ``_client_max_size`` can be read and not set. Were it renamed: the application's limit would count.
+    """
+    request._client_max_size = size
+
+
+def body_read(request: web.BaseRequest) -> bytes | None:
+    """The body of *request*, if it was read: asking for it in public would read it. ``_read_bytes``."""
+    return request._read_bytes
+
+
+def parses_body(reader: object, request: web.BaseRequest) -> bool:
+    """Whether *reader*, of aiohttp's multipart, reads the body of *request*.
+
+    ``_content`` of its classes. Were it renamed: a malformed form would be a 500 in place of a 400.
+    """
+    return getattr(reader, "_content", None) is request.content
+
+
+def handler_of(app: web.Application) -> Handler:
+    """What answers a request with *app*, middlewares and all; its public ways want a server around it."""
+    return app._handle
 
 
 def connection_count(server: web.Server) -> int:

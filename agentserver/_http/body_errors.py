@@ -16,6 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
+from agentserver._http.aiohttp_internals import ServedRequest, body_read, parses_body
 from agentserver.errors import text_of
 
 _MALFORMED: Final = "The request body is malformed"
@@ -33,7 +34,7 @@ _SENTENCES: Final[Mapping[type[BaseException], str]] = {
 }
 
 # The methods of a request that read its body.
-_REQUESTS: Final = frozenset({"aiohttp.web_request", "agentserver._http.request"})
+_REQUESTS: Final = frozenset({web.BaseRequest.__module__, ServedRequest.__module__})
 _READING: Final = frozenset({"read", "text", "json", "post", "multipart"})
 # Whose frames may stand between the reading of a body and the error: anybody else's error is its own.
 _PARSERS: Final = frozenset({"agentserver", "aiohttp", "base64", "codecs", "encodings", "json", "urllib"})
@@ -60,7 +61,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _carries_body(error: BaseException, request: web.BaseRequest) -> bool:
-    body = request._read_bytes
+    body = body_read(request)
     if body is None:
         return False
     if isinstance(error, UnicodeDecodeError):
@@ -85,10 +86,9 @@ def _reads_body(module: str, frame: FrameType, request: web.BaseRequest) -> bool
     if module in _REQUESTS:
         return frame.f_code.co_name in _READING and local.get("self") is request
     if module == "aiohttp.multipart":
-        return getattr(local.get("self"), "_content", None) is request.content
-    if module == "json.decoder" and request._read_bytes is not None:
-        return local.get("s") in _texts(request._read_bytes, request.charset)
-    return False
+        return parses_body(local.get("self"), request)
+    body = body_read(request) if module == "json.decoder" else None
+    return body is not None and local.get("s") in _texts(body, request.charset)
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:

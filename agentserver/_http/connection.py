@@ -30,7 +30,6 @@ import math
 from typing import ClassVar, Final
 
 from aiohttp import web
-from aiohttp.helpers import reify
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
@@ -39,7 +38,6 @@ from agentserver._http.aiohttp_internals import (
     ParserConnection,
     Unreadable,
     forget_error,
-    match_info,
     release,
 )
 from agentserver._http.deadlines import Action, ClientDeadlines, Progress, Waiting
@@ -61,20 +59,6 @@ _VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _MALFORMED: Final = Failure(
     400, ErrorCode.INVALID_REQUEST.value, "The request is not valid HTTP/1.1", ErrorSource.USER
 )
-
-
-def request_class(pipeline: Pipeline) -> type[HostRequest]:
-    """The class of one host's requests: those that ``clone()`` makes know the pipeline as well."""
-
-    class Request(HostRequest):
-        _pipeline = pipeline
-
-        @reify
-        def match_info(self) -> web.UrlMappingMatchInfo:
-            found = pipeline.routes.match(self.rel_url.raw_path)
-            return match_info(self, {} if found is None else found[0].parameters(found[1]))
-
-    return Request
 
 
 class HostConnection(ParserConnection):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import perf_counter
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -42,7 +41,6 @@ class Exchange(CurrentRequest):
     how it ended is an `Outcome`, of which the log and telemetry are told at the end.
 
     Attributes:
-        started: When the request was read, by `time.perf_counter`.
         operation: What is being done, for the log: ``"invoke"``, ``"readiness"``, ….
         parameter: The value of the path's one variable segment, decoded, unchecked.
         headers: The protocol's own response headers; they win over the handler's.
@@ -60,17 +58,6 @@ class Exchange(CurrentRequest):
     sent: web.StreamResponse | None = None
     first_byte = 0.0
     connection_end = ConnectionEnd()
-
-    def __init__(
-        self, request_id: str, incoming: Mapping[str, str], parent: TraceParent | None = None
-    ) -> None:
-        super().__init__(request_id, incoming, parent)
-        self.started: Final = perf_counter()
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the request was read."""
-        return perf_counter() - self.started
 
     def identify(self, correlation: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Say which ids it has: *correlation* in log and telemetry, *headers* on the response."""

@@ -263,16 +263,15 @@ class Pipeline:
             status, cause = outcome.response.status, outcome.cause
             if status >= 400 or outcome.failure is not None:
                 exchange.failure = outcome.failure or outcome.response.get(FAILURE)
-        seconds = exchange.elapsed
         if self.request_logging:
-            log_request(message.method, _path_of(request, message), status, seconds, exchange)
+            log_request(message.method, _path_of(request, message), status, exchange.elapsed, exchange)
         if exchange.observation is not None:
             close_code, error_code, error = exchange.connection_end
             exchange.observation.end(
                 RequestEnd(
                     exchange.operation,
                     status,
-                    seconds,
+                    exchange.elapsed,
                     exchange.first_byte,
                     exchange.failure,
                     cause or error,

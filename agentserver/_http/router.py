@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from agentserver._http.exchange import Exchange
-from agentserver._record import record
 
 Endpoint: TypeAlias = Callable[[web.Request, Exchange], Awaitable[web.StreamResponse]]
 
 
-@record(frozen=True, eq=False, repr=False)
-class Route:
+class Route(NamedTuple):
     """One path and what it answers.
 
     Args:
@@ -66,7 +63,7 @@ class RouteTable:
 
     def move(self, prefix: str) -> None:
         """Put *prefix* before all paths, such as that of the sub-application they turn out to be in."""
-        self.routes = [replace(route, path=prefix + route.path) for route in self.routes]
+        self.routes = [route._replace(path=prefix + route.path) for route in self.routes]
         self.fixed = {route.path: route for route in self.routes if "{" not in route.path}
         self._patterns = [
             (route.path[: route.path.index("{")], route.path[route.path.index("}") + 1 :], route)

@@ -12,9 +12,10 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from agentserver._http.aiohttp_internals import connection_count
-from agentserver._http.connection import HostConnection, SurplusConnection, request_class
+from agentserver._http.connection import HostConnection, SurplusConnection
 from agentserver._http.deadlines import ClientDeadlines
 from agentserver._http.pipeline import Pipeline
+from agentserver._http.request import request_class
 from agentserver.options import AgentHostOptions
 
 logger = logging.getLogger("agentserver")

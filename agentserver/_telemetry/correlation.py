@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
+from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ class CurrentRequest:
         parent: The caller's span, if it named one; without its state.
 
     Attributes:
+        started: When it was read, by `time.perf_counter`.
         correlation: Ids that every log record of the request carries, by field name; none until it has any.
         trace_id: The trace of its span, or of its caller's, once telemetry knows; else empty.
         observation: Telemetry's view of it; ``None`` while telemetry is off.
@@ -42,6 +44,12 @@ class CurrentRequest:
         self.request_id = request_id
         self.incoming: Final = incoming
         self.parent: Final = parent
+        self.started: Final = perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was read."""
+        return perf_counter() - self.started
 
     def current_trace_id(self) -> str:
         """The trace that what is logged now belongs to: its span's, the active one, or its caller's."""

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from agentserver._telemetry.log_limit import OncePerInterval
 from agentserver._telemetry.opentelemetry_internals import (
+    EXPORT_LOGGERS,
     BatchLogRecordProcessor,
     LogRecordProcessor,
     log_exporter,
@@ -24,12 +25,7 @@ _PACKAGES: Final = {
 AZURE_EXPORTER: Final = "azure.monitor.opentelemetry.exporter"
 
 # Loggers that report every attempt at every batch.
-_REPEATING: Final = (
-    "opentelemetry.exporter.",
-    "opentelemetry.sdk._shared_internal",
-    "opentelemetry.sdk.metrics._internal.export",
-    "azure.monitor.opentelemetry.",
-)
+_REPEATING: Final = (*EXPORT_LOGGERS, "azure.monitor.opentelemetry.")
 # Loggers that describe every request of the Azure exporter, header by header, at INFO.
 _VERBOSE: Final = (
     "azure.core.pipeline.policies.http_logging_policy",

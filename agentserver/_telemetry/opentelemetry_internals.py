@@ -1,6 +1,6 @@
 """The one place for names of OpenTelemetry that begin with an underscore.
 
-Two kinds of them are needed:
+Three kinds of them are needed:
 
 - The packages for log records: ``opentelemetry._logs``, ``opentelemetry.sdk._logs`` and the exporters'
   ``_log_exporter``. They are documented and public; OpenTelemetry spells them with an underscore because
@@ -10,6 +10,9 @@ Two kinds of them are needed:
 - ``SpanProcessor._on_ending``, an experimental call of newer SDKs, made before ``on_end``. A processor that
   stands before somebody else's has to pass it on. When it is renamed, processors that a user adds no longer
   get this one call; they get all others.
+- The names of the SDK's loggers, which are those of the modules that report what happens to each batch
+  (``_shared_internal``, ``metrics._internal.export``). When one of them moves, a collector that is down is
+  reported at every attempt again, in place of once a minute.
 
 A test forbids such names everywhere else.
 """
@@ -17,7 +20,7 @@ A test forbids such names everywhere else.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry._logs import LogRecord, SeverityNumber, get_logger_provider, set_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
@@ -25,6 +28,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 __all__ = [
+    "EXPORT_LOGGERS",
     "BatchLogRecordProcessor",
     "EndingProcessor",
     "LogRecord",
@@ -36,6 +40,14 @@ __all__ = [
     "notify_ending",
     "set_logger_provider",
 ]
+
+
+# What the names of the loggers begin with that report every attempt at every batch.
+EXPORT_LOGGERS: Final = (
+    "opentelemetry.exporter.",
+    "opentelemetry.sdk._shared_internal",
+    "opentelemetry.sdk.metrics._internal.export",
+)
 
 
 def log_exporter(package: str) -> Any:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from agentserver._http.error_response import to_json
-from agentserver._record import record
 
 
-@record(frozen=True, init=False)
+@dataclass(frozen=True, init=False)
 class ServerSentEvent:
     """One event of a ``text/event-stream``; a handler yields it.
 
     Args:
         data: Text, of which every line becomes a ``data:`` line; or a value that is sent as JSON: a ``dict``,
-            a
-            list, a number, ``None``, a dataclass's object.
+            a list, a number, ``None``, a dataclass's object.
         event: The event's type; ``None`` leaves it to be ``message``.
         id: The id a client sends back as ``Last-Event-ID``.
         retry: Milliseconds after which a client should reconnect, 0 or more.
@@ -38,10 +36,10 @@ class ServerSentEvent:
         retry: int | None = None,
     ) -> None:
         # A model's every token may become an event: the generated constructor costs four times as much.
-        fields = self.__dict__
-        fields["data"] = data
+        values = self.__dict__
+        values["data"] = data
         if event is not None or id is not None or retry is not None:
-            fields.update(event=event, id=id, retry=retry)
+            values.update(event=event, id=id, retry=retry)
             self._check()
 
     def _check(self) -> None:
@@ -87,6 +85,6 @@ def _text_of(data: Any) -> str:
 
 
 def _json_form(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     raise TypeError(f"data of an event: {type(value).__name__} is no text, and there is no JSON for it")

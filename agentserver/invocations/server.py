@@ -10,6 +10,7 @@ from agentserver._hosting.health import HealthChecks, readiness_route
 from agentserver._hosting.hooks import eager_singletons, run_at_startup
 from agentserver._hosting.process import exit_with
 from agentserver._hosting.protocol import HostContext, limiter_for, make_pipeline, mount
+from agentserver._http.aiohttp_internals import limit_body
 from agentserver._http.lifetime import Lifetime
 from agentserver._http.pipeline import Pipeline
 from agentserver._http.router import RouteTable
@@ -146,7 +147,7 @@ def _observe(app: web.Application, host: HostContext, pipeline: Pipeline) -> Non
 
 def _serve(app: web.Application, pipeline: Pipeline) -> None:
     async def serve(request: web.Request) -> web.StreamResponse:
-        request._client_max_size = pipeline.max_body_size  # the agent's limit, not the application's
+        limit_body(request, pipeline.max_body_size)  # the agent's limit, not the application's
         return await pipeline.run(request)
 
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
