@@ -14,7 +14,7 @@ Three kinds of them are needed:
   (``_shared_internal``, ``metrics._internal.export``). When one of them moves, a collector that is down is
   reported at every attempt again, in place of once a minute.
 
-A test forbids such names everywhere else.
+``tests/test_borders.py`` forbids such names everywhere else.
 """
 
 from __future__ import annotations
