@@ -16,7 +16,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 ENVIRONMENTS: Final = ROOT / "build" / "compat"
-LIBRARIES: Final = (
+LIBRARIES: Final[tuple[str, ...]] = (
     "aiohttp",
     "opentelemetry-api",
     "opentelemetry-sdk",
@@ -88,7 +88,9 @@ def main() -> int:
         python = make_environment(name, requirements, *options)
         print(f"{name}: {versions(python)}", flush=True)
         if subprocess.run(
-            [python, "-m", "pytest", "-q", *arguments.pytest], cwd=ROOT, check=False
+            [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", *arguments.pytest],
+            cwd=ROOT,
+            check=False,
         ).returncode:
             failed.append(name)
     print(f"failed on: {', '.join(failed)}" if failed else "passed")
