@@ -80,7 +80,11 @@ def main() -> int:
     lowest = [
         f"{name}=={bound}" for name, bound in lower_bounds((ROOT / "pyproject.toml").read_text()).items()
     ]
-    wanted = {"lowest": (lowest, ()), "newest": (list(LIBRARIES), ("--pre",))}
+    newest: list[str] = [*LIBRARIES]
+    wanted: dict[str, tuple[list[str], tuple[str, ...]]] = {
+        "lowest": (lowest, ()),
+        "newest": (newest, ("--pre",)),
+    }
     failed: list[str] = []
     for name, (requirements, options) in wanted.items():
         if arguments.only not in (None, name):
