@@ -81,7 +81,9 @@ def fetch() -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
     subprocess.run([*command, "--dest", str(WORK), requirement], check=True, timeout=600)
     with tarfile.open(WORK / f"{SOURCE}.tar.gz") as sdist:
-        sdist.extractall(WORK, [m for m in sdist if m.name.split("/")[1] in PARTS], filter="data")
+        # The first part of each name is the distribution's folder, which may be a member itself.
+        wanted = [member for member in sdist if set(member.name.split("/")[1:2]) & set(PARTS)]
+        sdist.extractall(WORK, wanted, filter="data")
 
 
 async def compare(loop: str, arguments: Sequence[str]) -> set[str]:
