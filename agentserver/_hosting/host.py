@@ -149,7 +149,7 @@ class Host:
         except OSError as error:
             raise _cannot_listen(address, port, error) from None
         if options.blocked_loop_threshold:
-            self._watchdog = Watchdog(options.blocked_loop_threshold)
+            self._watchdog = Watchdog(options.blocked_loop_threshold, self.lifetime)
         logger.info(
             "listening on port %d, serving %s; %s",
             self.port,

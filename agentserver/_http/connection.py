@@ -4,7 +4,7 @@ How it goes. The transport gives bytes to `data_received`, which gives them to a
 read stands in a queue: a request's head, and a stream for its body, into which later bytes go. The first of
 the queue is begun at once if none is being served, else when that one is done (`_done`); while the queue is
 long, the parser and the transport are paused. There is no task between two requests, and no timer for one:
-the server looks at every connection about once a second (`progress`) and ends what is too slow.
+the server looks at every connection every few seconds (`progress`) and ends what is too slow.
 
 A request is begun (`begin`) by a task of its own (`serve`), in a copy of the server's clean context,
 whoever's turn of the loop it is: that of the bytes that came, of the request before it, or of the server's

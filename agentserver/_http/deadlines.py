@@ -1,7 +1,7 @@
 """How long a slow client is waited for: the rules alone, without a connection, a clock or a timer.
 
 Theory of operation. A timer for each request would cost every request; so the server looks at all of its
-connections about once a second, and whoever is too slow is found a look later at most. A look is three
+connections every few seconds, and whoever is too slow is found a look later at most. A look is three
 steps: the connection says what it sees (`Progress`), `ClientDeadlines.check` says what is to be done
 (`Verdict`), and the connection does it. What the next look must know of this one, the verdict carries along
 (`Waiting`), so that a check is a pure function and can be tried without waiting for anything.
@@ -30,7 +30,7 @@ from typing import Final, NamedTuple
 from agentserver.options import AgentHostOptions
 
 _SHORTEST_INTERVAL: Final = 0.05
-_LONGEST_INTERVAL: Final = 1.0
+_LONGEST_INTERVAL: Final = 5.0  # an idle connection is no reason to wake an idle server more often
 
 
 class Waiting(NamedTuple):

@@ -37,11 +37,13 @@ class Lifetime:
     Attributes:
         shutting_down: Set once a stop was asked for; handlers see it as ``context.shutting_down``.
         aborting: True once the time-out for requests in flight has passed and they are cancelled.
+        on_work: Called when something comes that somebody will work on; ``None`` while nobody asks.
     """
 
     def __init__(self) -> None:
         self.shutting_down = asyncio.Event()
         self.aborting = False
+        self.on_work: Callable[[], object] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._spawned: set[asyncio.Task[Any]] = set()
         self._listeners: set[Callable[[], None]] = set()
@@ -54,6 +56,13 @@ class Lifetime:
     def enter(self, task: asyncio.Task[Any]) -> None:
         """Count *task* as work in flight."""
         self._tasks.add(task)
+        if self.on_work is not None:  # as `note_work`, without a call for each request
+            self.on_work()
+
+    def note_work(self) -> None:
+        """Say that something has come for work that is in flight already."""
+        if self.on_work is not None:
+            self.on_work()
 
     def leave(self, task: asyncio.Task[Any]) -> None:
         """The work of *task* is done."""

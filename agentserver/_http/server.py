@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 from contextlib import suppress
 from typing import Final
 
@@ -21,6 +22,7 @@ from agentserver.options import AgentHostOptions
 logger = logging.getLogger("agentserver")
 
 _GRACE: Final = 1.0  # seconds that a request has which is cancelled with its connection
+_FULL_INTERVAL: Final = 1.0  # seconds between two looks while connections are refused
 _MAX_SURPLUS: Final = 1000  # those that are told why; what comes beyond them is cut at once
 
 
@@ -59,6 +61,7 @@ class HostServer(web.Server):
             return HostConnection(self, self._pipeline, self._requests, self._event_loop, self._options)
         if not self._is_full:
             self._is_full = True
+            self._sweep_in(_FULL_INTERVAL)
             logger.warning("%d connections are open, as many as may be: further ones are refused", limit)
         return SurplusConnection(self, self._pipeline, self._requests, self._event_loop, self._options)
 
@@ -106,7 +109,12 @@ class HostServer(web.Server):
             connection.keep_to(self._deadlines, now)
         limit = self._options.max_connections
         self._is_full = self._is_full and limit is not None and connection_count(self) >= limit
-        delay = self._deadlines.interval
+        delay = min(self._deadlines.interval, _FULL_INTERVAL if self._is_full else math.inf)
         self._sweeper = None
         if connection_count(self):
-            self._sweeper = self._event_loop.call_later(delay, self._sweep, context=self.context.copy())
+            self._sweep_in(delay)
+
+    def _sweep_in(self, delay: float) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweeper = self._event_loop.call_later(delay, self._sweep, context=self.context.copy())

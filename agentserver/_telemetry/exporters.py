@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib import import_module
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ _PACKAGES: Final = {
     HTTP: "opentelemetry.exporter.otlp.proto.http",
 }
 AZURE_EXPORTER: Final = "azure.monitor.opentelemetry.exporter"
+
+# Milliseconds, as the SDK has them for spans. Its second for logs would wake an idle server as often.
+_LOG_DELAY: Final = ("OTEL_BLRP_SCHEDULE_DELAY", 5000.0)
 
 # Loggers that report every attempt at every batch.
 _REPEATING: Final = (*EXPORT_LOGGERS, "azure.monitor.opentelemetry.")
@@ -71,7 +75,9 @@ def log_processors(target: SignalExport | None, azure: str) -> list[LogRecordPro
         exporters.append(_otlp(log_exporter(_PACKAGES[target.protocol]), target))
     if azure:
         exporters.append(_azure("AzureMonitorLogExporter", azure))
-    return [BatchLogRecordProcessor(exporter) for exporter in exporters]
+    variable, milliseconds = _LOG_DELAY
+    delay = None if os.environ.get(variable) else milliseconds  # None: as the variable says
+    return [BatchLogRecordProcessor(exporter, schedule_delay_millis=delay) for exporter in exporters]
 
 
 def _otlp(kind: Any, target: SignalExport) -> Any:

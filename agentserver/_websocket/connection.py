@@ -71,6 +71,7 @@ class WebSocketConnection(Lender):
         deflate: How messages are compressed, if that was negotiated.
         ping_interval: Seconds between Pings; 0 is none.
         traffic: Where data messages are counted; ``None`` while telemetry is off.
+        on_data: Called when something has come from the client.
         on_end: Called once when the client has ended the connection; with True if it did not say goodbye.
 
     Attributes:
@@ -111,6 +112,7 @@ class WebSocketConnection(Lender):
         deflate: Deflate | None = None,
         ping_interval: float = 0.0,
         traffic: Traffic | None = None,
+        on_data: Callable[[], object] | None = None,
         on_end: Callable[[bool], object] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -122,6 +124,7 @@ class WebSocketConnection(Lender):
         self._close_timeout = close_timeout
         self._ping_interval = ping_interval
         self._traffic = traffic
+        self.on_data = on_data
         self._on_end = on_end
         self._handshakes = Handshakes()
         self._queue: list[tuple[WSMessage, int]] = []  # short: an empty deque takes 700 bytes more
@@ -146,7 +149,7 @@ class WebSocketConnection(Lender):
 
     def data_received(self, data: bytes) -> None:
         """Read what came."""
-        self.received_since_ping = True
+        self.has_received()
         if self._handshakes.state in _READING_STATES:
             self._read(data)
             if self._reader.left > LARGE_PAYLOAD and self._handshakes.state in _READING_STATES:

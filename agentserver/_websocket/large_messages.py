@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from agentserver._websocket.closing import ProtocolError
@@ -56,9 +57,16 @@ _pieces: Final = _Pieces()
 class Lender(asyncio.Protocol):
     """The protocol whose transport is borrowed."""
 
-    __slots__ = ("received_since_ping",)
+    __slots__ = ("on_data", "received_since_ping")
 
+    on_data: Callable[[], object] | None
     received_since_ping: bool
+
+    def has_received(self) -> None:
+        """Note that something has come, whoever reads it."""
+        self.received_since_ping = True
+        if self.on_data is not None:
+            self.on_data()
 
     @property
     def is_paused(self) -> bool:
@@ -98,7 +106,7 @@ class LargePayloads(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes came."""
-        self._lender.received_since_ping = True
+        self._lender.has_received()
         left = self._reader.left
         if not left:
             self._begin(_pieces.take(), nbytes)

@@ -47,6 +47,7 @@ class WebSocket(UpgradeResponse):
         close_timeout: float,
         ping_interval: float = 0.0,
         traffic: Traffic | None = None,
+        on_data: Callable[[], object] | None = None,
         on_end: Callable[[bool], object] | None = None,
     ) -> WebSocketConnection:
         """Send the 101 and take the connection over; what comes next is `WebSocketConnection`'s.
@@ -57,6 +58,7 @@ class WebSocket(UpgradeResponse):
             close_timeout: Seconds for the client to answer a close.
             ping_interval: Seconds between Pings; 0 is none.
             traffic: Where data messages are counted.
+            on_data: Called when something has come from the client.
             on_end: Called once when the client has ended the connection.
 
         Raises:
@@ -72,6 +74,7 @@ class WebSocket(UpgradeResponse):
             deflate=self._deflate,
             ping_interval=ping_interval,
             traffic=traffic,
+            on_data=on_data,
             on_end=on_end,
         )
         if transport.is_closing():

@@ -16,9 +16,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from agentserver import AgentHost, FoundryEnvironment, InvocationContext, InvocationHandler
+from agentserver import AgentHost, FoundryEnvironment, InvocationContext, InvocationWebSocketHandler
+from agentserver._hosting import watchdog
 from agentserver._hosting.watchdog import culprit_of
-from tests.servers import running
+from tests.servers import DEADLINE, running
 
 BLOCKING = ("-m", "tests.agents")
 
@@ -26,7 +27,7 @@ BLOCKING = ("-m", "tests.agents")
 class ThreadedHost:
     """A host in a loop of its own thread, so that the test can look on while that loop is blocked."""
 
-    def __init__(self, handler: type[InvocationHandler], **options: Any) -> None:
+    def __init__(self, handler: type[InvocationWebSocketHandler], **options: Any) -> None:
         builder = AgentHost.create_builder(FoundryEnvironment.read({}))
         builder.add_invocations(handler).configure(host="127.0.0.1", port=0, **options)
         self._host = builder.build()
@@ -46,6 +47,13 @@ class ThreadedHost:
             self._started.set()
             await self._stop.wait()
 
+    def until_resting(self) -> None:
+        """Wait until the watchdog leaves the idle loop alone."""
+        end = time.monotonic() + DEADLINE
+        while self._host.lifetime.on_work is None and time.monotonic() < end:
+            time.sleep(0.01)
+        assert self._host.lifetime.on_work is not None
+
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[str]:
         self._thread.start()
@@ -57,7 +65,7 @@ class ThreadedHost:
             await asyncio.to_thread(self._thread.join)
 
 
-class Blocking(InvocationHandler):
+class Blocking(InvocationWebSocketHandler):
     release = threading.Event()
     entered = threading.Event()
 
@@ -66,6 +74,11 @@ class Blocking(InvocationHandler):
             self.entered.set()
             self._compute()
         return "done"
+
+    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        async for _message in websocket:
+            self.entered.set()
+            self._compute()
 
     def _compute(self) -> None:
         while not self.release.is_set():
@@ -124,6 +137,36 @@ async def test_the_handler_is_named_in_one_warning(
     assert "handle has kept the event loop from running for more than 0.05 s" in message
     assert f"({__file__}:" in message
     assert "asyncio.to_thread" in message
+
+
+async def test_a_handler_is_named_also_when_it_is_the_first_to_work_after_a_quiet_time(
+    blocking: type[Blocking], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "_LONGEST_REST", 3600.0)
+    host = ThreadedHost(blocking, blocked_loop_threshold=0.5)
+    with caplog.at_level(logging.WARNING, "agentserver"):
+        async with host.serving() as url:
+            await asyncio.to_thread(host.until_resting)
+            request = asyncio.create_task(post(url, "block"))
+            await asyncio.to_thread(until_named, caplog)
+            blocking.release.set()
+            await request
+    assert "handle has kept the event loop from running" in caplog.text
+
+
+async def test_a_websocket_handler_is_named_also_after_a_quiet_time(
+    blocking: type[Blocking], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "_LONGEST_REST", 3600.0)
+    host = ThreadedHost(blocking, blocked_loop_threshold=0.5)
+    with caplog.at_level(logging.WARNING, "agentserver"):
+        async with host.serving() as url, aiohttp.ClientSession() as client:
+            async with client.ws_connect(f"{url}/invocations_ws") as websocket:
+                await asyncio.to_thread(host.until_resting)
+                await websocket.send_str("block")
+                await asyncio.to_thread(until_named, caplog)
+                blocking.release.set()
+    assert "handle_websocket has kept the event loop from running" in caplog.text
 
 
 def until_named(caplog: pytest.LogCaptureFixture) -> None:

@@ -93,6 +93,6 @@ def test_0_is_no_limit() -> None:
         assert deadlines.check(1e9, progress._replace(before=before)).action is NOTHING
 
 
-@pytest.mark.parametrize(("seconds", "interval"), [(0.0, 1.0), (0.4, 0.1), (75.0, 1.0)])
+@pytest.mark.parametrize(("seconds", "interval"), [(0.0, 5.0), (0.4, 0.1), (75.0, 5.0)])
 def test_looks_are_close_enough_for_the_shortest_time_and_not_closer(seconds: float, interval: float) -> None:
     assert ClientDeadlines(AgentHostOptions(keepalive_timeout=seconds)).interval == pytest.approx(interval)

@@ -86,6 +86,7 @@ class Reading(Lender):
         return False
 
     def __init__(self, wire: Wire, inflate: Inflater | None = None) -> None:
+        self.on_data = None
         self.seen: list[object] = []
         self.wire = wire
         self.reader = FrameReader(self, LIMIT, inflate)
