@@ -15,7 +15,13 @@ from agentserver import __version__  # noqa: E402 - the checkout's, whatever is 
 
 project = "agentserver"
 version = release = __version__
-extensions = ["myst_parser", "documentation.extension"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "documentation.extension",
+]
 
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "samples/**/README.md", "parity/reference-agent.md"]
@@ -24,6 +30,15 @@ exclude_patterns = [".*", "**/.venv", "**/.*", "build", "dist"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
+
+autodoc_class_signature = "mixed"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+default_role = "py:obj"
+napoleon_numpy_docstring = False
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = f"agentserver {version}"

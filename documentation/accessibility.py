@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +25,25 @@ _MENDED: Final = (
     ('<div id="search-results"></div>', '<h1>Search</h1>\n<div id="search-results"></div>'),
 )
 
+# A long signature has its parameters in a list of definitions without terms; `static/site.css` indents them.
+_SIGNATURE: Final = re.compile(r'<dt class="sig .*?</dt>', re.DOTALL)
+_PARAMETERS: Final = (
+    ("<dl>", '<div class="parameters">'),
+    ("</dl>", "</div>"),
+    ("<dd>", "<div>"),
+    ("</dd>", "</div>"),
+)
+
 
 def mend(site: Path) -> None:
     """Rewrite the pages below the directory *site* in place."""
     for path in site.rglob("*.html"):
         text = path.read_text()
-        for written, instead in _MENDED:
-            text = text.replace(written, instead)
-        path.write_text(text)
+        text = _SIGNATURE.sub(lambda signature: _replaced(signature[0], _PARAMETERS), text)
+        path.write_text(_replaced(text, _MENDED))
+
+
+def _replaced(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    for written, instead in pairs:
+        text = text.replace(written, instead)
+    return text
