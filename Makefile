@@ -11,7 +11,7 @@ STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
 .PHONY: run wheel test test-one test-templates lint style types bench bench-quick check lock hardening parity \
-	autobahn aiohttp-suite fuzz clean
+	autobahn aiohttp-suite fuzz docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -57,7 +57,7 @@ check: test $(VENV)/.supply  ## all that a release must pass: tests, known vulne
 
 lock: $(VENV)/.supply  ## pin anew what the tests run with
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --no-annotate --no-header \
-		--all-extras --group test --group lint pyproject.toml --output-file requirements.lock
+		--all-extras --group test --group lint --group docs pyproject.toml --output-file requirements.lock
 
 hardening: $(VENV)/.supply  ## some minutes: hostile clients, faults and fuzzers, beyond what make test does
 	$(BIN)/python -m pytest hardening $(ARGS)
@@ -84,6 +84,17 @@ fuzz: $(VENV)/.test  ## some minutes: the same bytes to our server and to somebo
 compat: $(VENV)/.test  ## half an hour: the tests on the lowest and the newest aiohttp and OpenTelemetry, pre-releases too
 	$(BIN)/python -m compliance.compat $(ARGS)
 
+docs: $(VENV)/.docs  ## the documentation as a site, into build/site; a warning is an error
+	rm -rf build/site
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet --conf-dir docs --doctree-dir build/doctrees . build/site
+	@echo "the site is build/site/index.html"
+
+docs-serve: docs  ## the same at http://localhost:8000; PORT= for another port
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(or $(PORT),8000)
+
+docs-check: docs $(VENV)/.docs-check  ## some minutes: every page in headless Chromium (the system's): links, requests, axe
+	$(BIN)/python -m documentation.check build/site
+
 clean:
 	rm -rf $(VENV) $(PEER) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
 
@@ -105,9 +116,18 @@ $(VENV)/.run-%: samples/%/requirements.txt $(VENV)/.run
 	@touch $@
 
 $(VENV)/.test: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli]' --group test --group lint \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli]' --group test --group lint --group docs \
+		--constraint requirements.lock
+	@touch $@ $(VENV)/.run $(VENV)/.docs
+
+$(VENV)/.docs: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli]' --group docs \
 		--constraint requirements.lock
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs-check: $(VENV)/.docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs-check
+	@touch $@
 
 $(VENV)/.compliance: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group compliance

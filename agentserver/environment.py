@@ -34,11 +34,13 @@ class FoundryEnvironment:
         azure_monitor_connection_string: ``APPLICATIONINSIGHTS_CONNECTION_STRING``; a secret.
         otlp_endpoint: ``OTEL_EXPORTER_OTLP_ENDPOINT``.
         telemetry_variables: All ``OTEL_*`` variables, for telemetry to read; they may have secrets in them.
-        sse_keepalive_interval: Seconds of silence before a comment is sent on an event stream; 0 is off.
-        ws_keepalive_interval: Seconds between WebSocket Ping frames; 0 is off.
-        shutdown_timeout: Seconds that requests in flight may take to finish at shutdown.
-        log_level: One of ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR``.
-        log_format: ``text`` or ``json``.
+        sse_keepalive_interval: Seconds of silence before a comment is sent on an event stream; 0 is off
+            (``SSE_KEEPALIVE_INTERVAL``).
+        ws_keepalive_interval: Seconds between WebSocket Ping frames; 0 is off (``WS_KEEPALIVE_INTERVAL``).
+        shutdown_timeout: Seconds that requests in flight may take to finish at shutdown
+            (``AGENTSERVER_GRACEFUL_SHUTDOWN_TIMEOUT_SECONDS``).
+        log_level: One of ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR`` (``AGENTSERVER_LOG_LEVEL``).
+        log_format: ``text`` or ``json`` (``AGENTSERVER_LOG_FORMAT``).
     """
 
     port: int = DEFAULT_PORT

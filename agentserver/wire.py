@@ -12,20 +12,35 @@ from typing import Final
 # --- HTTP headers (contract, section 3; names lower-case as HTTP/2 proxies write them)
 
 INVOCATION_ID_HEADER: Final = "x-agent-invocation-id"
+"""The id of the invocation: the caller's, else a new one; on every answer of the invocation."""
 SESSION_ID_HEADER: Final = "x-agent-session-id"
+"""The id of the session; on every answer of an invocation and on the 101 of a WebSocket."""
 REQUEST_ID_HEADER: Final = "x-request-id"
+"""The id of the request: the trace id, else the caller's, else a new one; on every answer."""
 SERVER_HEADER: Final = "x-platform-server"
+"""Who answers: ``NAME/VERSION`` segments; on every answer."""
 ERROR_SOURCE_HEADER: Final = "x-platform-error-source"
+"""Who caused an error: ``user``, ``platform`` or ``upstream``; on every error of the framework."""
 ERROR_DETAIL_HEADER: Final = "x-platform-error-detail"
+"""Type and message of what failed; on errors of the platform alone."""
 CLIENT_HEADER_PREFIX: Final = "x-client-"
+"""Read: the caller's own headers, handed to the handler as they are."""
 USER_ISOLATION_KEY_HEADER: Final = "x-agent-user-isolation-key"
+"""Read: the isolation key of the user; never logged."""
 CHAT_ISOLATION_KEY_HEADER: Final = "x-agent-chat-isolation-key"
+"""Read: the isolation key of the conversation; never logged."""
 USER_ID_HEADER: Final = "x-agent-user-id"
+"""Read: the platform's id of the user; never logged."""
 CALL_ID_HEADER: Final = "x-agent-foundry-call-id"
+"""Read: the platform's id of the call, which goes out again on calls to its services; never logged."""
 TRACEPARENT_HEADER: Final = "traceparent"
+"""Read: the parent of the spans (W3C Trace Context)."""
 TRACESTATE_HEADER: Final = "tracestate"
+"""Read: what tracing systems hand on (W3C Trace Context)."""
 BAGGAGE_HEADER: Final = "baggage"
+"""Read: what callers hand on to everything behind them (W3C Baggage)."""
 FOUNDRY_FEATURES_HEADER: Final = "Foundry-Features"
+"""Sent by the client to the hosting platform: the features it asks for."""
 FOUNDRY_FEATURES_PREVIEW: Final = "HostedAgents=V1Preview"
 
 SESSION_ID_QUERY: Final = "agent_session_id"
@@ -91,18 +106,31 @@ class ErrorCode(str, Enum):
     """The ``code`` of the error envelope and of action error frames (contract, sections 4 and 6)."""
 
     INVALID_REQUEST = "invalid_request"
+    """The request cannot be understood."""
     NOT_FOUND = "not_found"
+    """There is no such path, invocation or document."""
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    """The path does not take this method."""
     PAYLOAD_TOO_LARGE = "payload_too_large"
+    """The body is over ``max_body_size``."""
     TOO_MANY_REQUESTS = "too_many_requests"
+    """The agent, or the session, is busy."""
     UNAVAILABLE = "unavailable"
+    """The server is full, ends, or a health check fails."""
     INTERNAL_ERROR = "internal_error"
+    """The handler, or the platform, failed."""
     CANCELLED = "cancelled"
+    """The invocation was cancelled, or its connection ended."""
     ACCEPT_FAILED = "accept_failed"
+    """A WebSocket did not come about; in the log alone."""
     INVALID_JSON = "invalid_json"
+    """A frame of the action protocol is not JSON."""
     INVALID_MESSAGE = "invalid_message"
+    """A frame of the action protocol is not an object."""
     INVALID_ACTION = "invalid_action"
+    """The action protocol has no such action."""
     NOT_IMPLEMENTED = "not_implemented"
+    """The agent has no such action."""
 
 
 class ErrorSource(str, Enum):
@@ -117,13 +145,21 @@ class CloseCode(IntEnum):
     """The WebSocket close codes the framework itself uses or reports (RFC 6455, section 7.4.1)."""
 
     NORMAL = 1000
+    """The handler returned, or one side said goodbye."""
     GOING_AWAY = 1001
+    """The server ends."""
     PROTOCOL_ERROR = 1002
+    """The client broke the protocol."""
     NO_STATUS = 1005
+    """The client closed without a code; reported, never sent."""
     ABNORMAL = 1006
+    """The connection broke, or a ping found no answer; reported, never sent."""
     INVALID_PAYLOAD = 1007
+    """A text was not UTF-8."""
     MESSAGE_TOO_BIG = 1009
+    """A message was over ``websocket_max_message_size``."""
     INTERNAL_ERROR = 1011
+    """The handler raised."""
 
 
 INTERNAL_ERROR_MESSAGE: Final = "Internal server error"

@@ -15,6 +15,7 @@ class Exit(IntEnum):
     """What the exit codes mean."""
 
     OK = 0
+    """Everything went well."""
     FAILED = 1
     """A server could not start, or a check found something wrong."""
     USAGE = 2
