@@ -26,10 +26,11 @@ ARROWS = {
     "_services": LOW,
     "_telemetry": LOW | {"_http"},
     "_http": LOW | {"_telemetry"},
+    "_typed": LOW,
     "_websocket": LOW | {"_http", "_telemetry"},
     "_hosting": LOW | {"_http", "_services", "_telemetry", "_websocket"},
-    "invocations": LOW | {"_http", "_services", "_telemetry", "_websocket", "_hosting"},
-    "actions": LOW | {"_http", "_telemetry", "_websocket", "_hosting", "invocations"},
+    "invocations": LOW | {"_http", "_services", "_telemetry", "_websocket", "_hosting", "_typed"},
+    "actions": LOW | {"_http", "_typed", "_telemetry", "_websocket", "_hosting", "invocations"},
     "client": LOW | {"actions"},
     "conformance": {"wire"},
 }

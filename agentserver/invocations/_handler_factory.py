@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from aiohttp import web
+from typing_extensions import TypeIs
 
 from agentserver._hosting.hooks import failed_at_startup
 from agentserver._services.collection import ServiceCollection, ServiceProvider
@@ -15,7 +16,7 @@ from agentserver._services.planner import result_of
 from agentserver._services.scopes import has_end
 from agentserver._services.signature import signature_of
 from agentserver.errors import HandlerError, StartupError
-from agentserver.invocations._handler_definition import HandlerDefinition, define
+from agentserver.invocations._handler_definition import HandlerDefinition, define, is_handler
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.handler import InvocationHandler
 
@@ -87,7 +88,7 @@ def handler_factory(
         ServiceError: If its constructor asks for what nobody registered.
     """
     if provider is None:
-        if isinstance(handler, InvocationHandler):
+        if _is_ready(handler):
             return PlainHandlerFactory(lambda: handler)
         if _makes_at_once(handler) and not _asks_for_something(handler) and not has_end(offered.type):
             return PlainHandlerFactory(cast("Callable[[], InvocationHandler]", handler))
@@ -100,7 +101,7 @@ def definition(handler: HandlerSource) -> HandlerDefinition:
     Raises:
         HandlerError: If it cannot serve.
     """
-    if isinstance(handler, InvocationHandler):
+    if _is_ready(handler):
         return define(type(handler))
     if inspect.isclass(handler) or not callable(handler):
         return define(handler)
@@ -125,12 +126,16 @@ def _result_type(factory: Callable[..., Any]) -> type[Any] | None:
     made = result_of(factory)
     if made is None or made in (Any, object) or inspect.isabstract(made):
         return None
-    if not issubclass(made, InvocationHandler):
+    if not is_handler(made):
         raise HandlerError(
             f"{_name_of(factory)} makes a {made.__name__}, which is no handler: derive a class from"
             " InvocationHandler and give that"
         )
     return made
+
+
+def _is_ready(handler: object) -> TypeIs[InvocationHandler]:
+    return isinstance(handler, InvocationHandler)
 
 
 def _makes_at_once(make: object) -> bool:

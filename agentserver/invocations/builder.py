@@ -94,6 +94,10 @@ def routes_of(
         ServiceError: If its constructor asks for what nobody registered.
     """
     made = handler_factory(handler, offered, host.provider)
+    if offered.contract is not None:
+        from agentserver.invocations._typed_handler import TypedHandlerFactory  # the others do not pay for it
+
+        made = TypedHandlerFactory(made, offered.type, offered.contract)
     routes = Endpoints(offered, made, host).routes()
     if offered.interface.websockets:
         from agentserver.invocations._websocket_endpoint import (
