@@ -33,6 +33,7 @@ class Contract:
         reply: Writes what it gives; ``None`` if that is not said.
         streams: Whether it gives several, as events.
         examples: Bodies that the class gives as examples, as plain JSON.
+        noun: What it gives, in a sentence; by default an event or a reply.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Contract:
         *,
         streams: bool,
         examples: Sequence[Any] = (),
+        noun: str = "",
     ) -> None:
         self.name = name
         self.request = request
         self.reply = reply
         self.streams = streams
         self._given = examples
+        self._noun = noun or ("an event" if streams else "a reply")
 
     @cached_property
     def examples(self) -> list[Any]:
@@ -83,7 +86,5 @@ class Contract:
         try:
             return self.reply.encode(value)
         except MismatchError as fault:
-            what = "an event" if self.streams else "a reply"
-            raise TypeError(
-                f"{self.name} gave {what}, a {type(value).__qualname__}, that is not what it says: {fault}"
-            ) from fault
+            given = f"{self._noun}, a {type(value).__qualname__},"
+            raise TypeError(f"{self.name} gave {given} that is not what it says: {fault}") from fault

@@ -11,7 +11,7 @@ from aiohttp import web
 from agentserver._services.signature import signature_of
 from agentserver.errors import HandlerError
 from agentserver.invocations._handler_interface import HandlerInterface
-from agentserver.invocations.handler import InvocationHandler
+from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
 
 if TYPE_CHECKING:
     from agentserver._typed.contract import Contract
@@ -27,11 +27,13 @@ class HandlerDefinition(NamedTuple):
         type: The class.
         streaming: The operations that are async generators.
         contract: The types of ``handle``, if it names any.
+        messages: The types of the WebSocket's messages, if it names any.
     """
 
     type: type[InvocationHandler]
     streaming: frozenset[str]
     contract: Contract | None = None
+    messages: Contract | None = None
 
     @property
     def interface(self) -> HandlerInterface:
@@ -61,7 +63,27 @@ def define(handler: Any) -> HandlerDefinition:
         warn_of_misspelt(
             handler, sorted(own), [name for name in interface.operations if _is_ours(handler, name)]
         )
-    return HandlerDefinition(handler, streaming, _contract(handler, streams="handle" in streaming))
+    contract = _contract(handler, streams="handle" in streaming)
+    return HandlerDefinition(handler, streaming, contract, _messages(handler))
+
+
+def _messages(handler: type[InvocationHandler]) -> Contract | None:
+    if not _has_parameters(handler, InvocationWebSocketHandler):
+        return None
+    from agentserver.invocations._typed_handler import messages_of  # the others do not pay for msgspec
+
+    return messages_of(handler)
+
+
+def _has_parameters(handler: type[InvocationHandler], generic: type) -> bool:
+    """Whether one of the user's classes says ``generic[…]``."""
+    for base in handler.__mro__:
+        if "_interface" in vars(base):
+            break
+        parents: tuple[Any, ...] = vars(base).get("__orig_bases__", ())
+        if any(getattr(parent, "__origin__", None) is generic for parent in parents):
+            return True
+    return False
 
 
 def _contract(handler: type[InvocationHandler], *, streams: bool) -> Contract | None:
@@ -76,12 +98,8 @@ def _names_types(handler: type[InvocationHandler]) -> bool:
     """Whether ``handle`` takes an object made of the body, and not the request."""
     if _is_ours(handler, "handle"):
         return False
-    for base in handler.__mro__:
-        if "_interface" in vars(base):
-            break
-        parents: tuple[Any, ...] = vars(base).get("__orig_bases__", ())
-        if any(getattr(parent, "__origin__", None) is InvocationHandler for parent in parents):
-            return True
+    if _has_parameters(handler, InvocationHandler):
+        return True
     taken = next(iter(list(signature_of(handler.handle).parameters.values())[1:]), None)
     if taken is None or taken.annotation is taken.empty:
         return False

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -19,11 +20,13 @@ from agentserver._typed.codec import Codec, MismatchError, UnsupportedTypeError
 from agentserver._typed.contract import Contract
 from agentserver._typed.engine import codec_for
 from agentserver._typed.names import name_of
-from agentserver._typed.parameters import UNSAID, parameters_of, without
+from agentserver._typed.parameters import UNSAID, arguments_of, parameters_of, without
 from agentserver.errors import HandlerError
 from agentserver.invocations._handler_factory import HandlerFactory
+from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.events import ServerSentEvent
-from agentserver.invocations.handler import InvocationHandler
+from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
+from agentserver.invocations.typed_websocket import TypedWebSocket
 from agentserver.wire import AGENT_VERSION_VARIABLE, OPENAPI_ROUTE
 
 _JSON: Final = "application/json"
@@ -69,19 +72,35 @@ def _example(handler: type, request: Codec | None, example: Any) -> Any:
     return msgspec.json.decode(encoded)
 
 
+def messages_of(handler: type[InvocationHandler]) -> Contract:
+    """What *handler* receives and sends over its WebSocket.
+
+    Raises:
+        HandlerError: If that cannot be read, written or told apart.
+    """
+    named = arguments_of(handler, InvocationWebSocketHandler) or ()
+    received, sent = named if len(named) == 2 else (*named, Any)
+    taken, given = _codec(handler, "takes", received), _codec(handler, "sends", sent)
+    if taken is None or given is None:
+        raise HandlerError(
+            f"{handler.__name__} names one type for its WebSocket: write"
+            " InvocationWebSocketHandler[…, …], with what it takes and what it sends"
+        )
+    examples = [_example(handler, taken, example) for example in handler.examples]
+    return Contract(handler.__name__, taken, given, streams=True, examples=examples, noun="a message")
+
+
 class TypedHandlerFactory:
     """Makes handlers that the endpoints can call, around those of *inner*.
 
     Args:
         inner: Makes the user's.
-        handler: Their class.
-        contract: Their types.
+        around: Makes one that can be called, of one of the user's.
     """
 
-    def __init__(self, inner: HandlerFactory, handler: type[InvocationHandler], contract: Contract) -> None:
+    def __init__(self, inner: HandlerFactory, around: Callable[[Any], Any]) -> None:
         self._inner = inner
-        self._face = _Face(handler, contract)
-        self._kind = StreamingHandler if contract.streams else ReplyingHandler
+        self._around = around
 
     @property
     def needs_scope(self) -> bool:
@@ -90,7 +109,7 @@ class TypedHandlerFactory:
 
     def create(self) -> Any:
         """Make one at once."""
-        return self._kind(self._inner.create(), self._face)
+        return self._around(self._inner.create())
 
     def scope(self, brought: Mapping[type[Any], Any] | None = None) -> AbstractAsyncContextManager[Any]:
         """Open the scope of one request."""
@@ -99,7 +118,32 @@ class TypedHandlerFactory:
     @asynccontextmanager
     async def _scope(self, brought: Mapping[type[Any], Any] | None) -> AsyncGenerator[Any, None]:
         async with self._inner.scope(brought) as handler:
-            yield self._kind(handler, self._face)
+            yield self._around(handler)
+
+
+def handler_around(handler: type[InvocationHandler], contract: Contract) -> Callable[[Any], Any]:
+    """What makes, of an object of *handler*, one that the endpoints of HTTP can call."""
+    kind = StreamingHandler if contract.streams else ReplyingHandler
+    return partial(kind, face=_Face(handler, contract))
+
+
+def websocket_around(contract: Contract) -> Callable[[Any], Any]:
+    """What makes, of an object of a handler, one that the endpoint of the WebSocket can call."""
+    return partial(_MessagesHandler, contract=contract)
+
+
+class _MessagesHandler:
+    """One handler object of the user's, for one connection."""
+
+    __slots__ = ("_contract", "_handler")
+
+    def __init__(self, handler: InvocationWebSocketHandler, contract: Contract) -> None:
+        self._handler = handler
+        self._contract = contract
+
+    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+        """Serve one connection with objects."""
+        await self._handler.handle_websocket(TypedWebSocket[Any, Any](websocket, self._contract), context)
 
 
 class _Face:

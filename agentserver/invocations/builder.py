@@ -95,15 +95,22 @@ def routes_of(
     """
     made = handler_factory(handler, offered, host.provider)
     if offered.contract is not None:
-        from agentserver.invocations._typed_handler import TypedHandlerFactory  # the others do not pay for it
+        from agentserver.invocations._typed_handler import (
+            TypedHandlerFactory,
+            handler_around,
+        )  # the others do not pay
 
-        made = TypedHandlerFactory(made, offered.type, offered.contract)
+        made = TypedHandlerFactory(made, handler_around(offered.type, offered.contract))
     routes = Endpoints(offered, made, host).routes()
     if offered.interface.websockets:
         from agentserver.invocations._websocket_endpoint import (
             WebSocketEndpoint,  # HTTP alone does not pay for it
         )
 
+        if offered.messages is not None:
+            from agentserver.invocations._typed_handler import TypedHandlerFactory, websocket_around
+
+            made = TypedHandlerFactory(made, websocket_around(offered.messages))
         endpoint = WebSocketEndpoint(made, host, options or InvocationsServerOptions())
         routes += endpoint.routes(offered.interface.websockets)
     return routes

@@ -110,8 +110,12 @@ class InvocationHandler(ABC, Generic[In, Out]):
         raise OperationNotFoundError
 
 
-class InvocationWebSocketHandler(InvocationHandler):
-    """Serves ``invocations_ws`` as well; `handle` answers 404 until it is overridden."""
+class InvocationWebSocketHandler(InvocationHandler, Generic[In, Out]):
+    """Serves ``invocations_ws`` as well; `handle` answers 404 until it is overridden.
+
+    ``InvocationWebSocketHandler[Received, Sent]`` says what its messages are: `handle_websocket` is then
+    given a `TypedWebSocket`, of which `examples` are messages. See ``docs/typed.md``.
+    """
 
     _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET
 
@@ -120,7 +124,7 @@ class InvocationWebSocketHandler(InvocationHandler):
         raise OperationNotFoundError
 
     @abstractmethod
-    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+    async def handle_websocket(self, websocket: Any, context: InvocationContext) -> None:
         """Serve one connection to ``/invocations_ws``.
 
         The connection is open when this is called and is the handler's from then on. Returning closes it with
@@ -128,6 +132,7 @@ class InvocationWebSocketHandler(InvocationHandler):
         When the client is gone the method is cancelled.
 
         Args:
-            websocket: The open connection.
+            websocket: The open connection: a ``web.WebSocketResponse``, or a `TypedWebSocket` if the class
+                names the types of its messages.
             context: As over HTTP; the invocation id is the connection's.
         """
