@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         InvocationsServerOptions,
         map_invocations_server,
     )
+    from agentserver.invocations.typed_websocket import TypedWebSocket
     from agentserver.options import AgentHostOptions
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "ServiceCollection",
     "StartupError",
     "TooManyRequestsError",
+    "TypedWebSocket",
     "__version__",
     "client_session",
     "map_invocations_server",
@@ -93,6 +95,7 @@ _HOMES: Final[dict[str, str]] = {
     "ServerSentEvent": "agentserver.invocations.events",
     "InvocationHandler": "agentserver.invocations.handler",
     "InvocationWebSocketHandler": "agentserver.invocations.handler",
+    "TypedWebSocket": "agentserver.invocations.typed_websocket",
     "InvocationsServer": "agentserver.invocations.server",
     "InvocationsServerOptions": "agentserver.invocations.server",
     "map_invocations_server": "agentserver.invocations.server",

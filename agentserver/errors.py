@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from agentserver.wire import (
     ERROR_DETAIL_MAX_LENGTH,
@@ -88,6 +89,9 @@ class InvocationError(AgentServerError):
 
     error_source: ErrorSource | None = None
     """Who is to blame; by default the user for a 4xx and the agent (``upstream``) for a 5xx."""
+
+    details: Mapping[str, object] = MappingProxyType({})
+    """What programs are told beside code and message, as further members of ``error``; anything JSON."""
 
     def __init__(
         self, code: str, message: str, *, status: int = 400, headers: Mapping[str, str] | None = None
@@ -169,6 +173,7 @@ class Failure:
     source: ErrorSource
     detail: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    details: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def expected(self) -> bool:
@@ -180,7 +185,9 @@ def classify(error: BaseException) -> Failure:
     """Say what *error* becomes on the wire. Pure; nothing of an unexpected exception is in the result."""
     if isinstance(error, InvocationError):
         source = error.error_source or (ErrorSource.USER if error.status < 500 else ErrorSource.UPSTREAM)
-        return Failure(error.status, error.code, error.message, source, headers=error.headers)
+        return Failure(
+            error.status, error.code, error.message, source, headers=error.headers, details=error.details
+        )
     detail = None
     source = ErrorSource.UPSTREAM
     if _is_platforms(error):

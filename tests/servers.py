@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
-from agentserver.invocations._handler_factory import HandlerSource
+from agentserver.invocations._handler_source import HandlerSource
 from agentserver.testing import ServerProcess, free_port, on_socket, run_server
 from agentserver.testing.agent import Configure
 

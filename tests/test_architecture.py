@@ -24,11 +24,12 @@ ARROWS = {
     "environment": {"wire", "errors"},
     "_services": {"errors"},
     "_telemetry": {"_version", "environment", "errors", "wire"},
+    "_typed": {"errors", "wire"},
     "_http": {"_telemetry", "_version", "errors", "options", "wire"},
     "_websocket": {"_telemetry", "errors", "wire"},
     "_hosting": {"_http", "_services", "_telemetry", "environment", "errors", "options", "wire"},
     "invocations": {
-        *("_hosting", "_http", "_services", "_telemetry", "_websocket"),
+        *("_hosting", "_http", "_services", "_telemetry", "_typed", "_websocket"),
         *("_checks", "environment", "errors", "options", "wire"),
     },
     "actions": {"_http", "_telemetry", "_websocket", "errors", "invocations", "wire"},

@@ -37,7 +37,7 @@ def to_json(value: Any, default: Callable[[Any], Any] | None = None, *, ascii_on
 
 def error_response(failure: Failure) -> web.Response:
     """Build the response that tells a client of *failure*: ``{"error": {"code": …, "message": …}}``."""
-    envelope = {"error": {"code": failure.code, "message": failure.message}}
+    envelope = {"error": {"code": failure.code, "message": failure.message, **failure.details}}
     return web.Response(
         status=failure.status,
         body=to_json(envelope).encode("utf-8", "replace"),

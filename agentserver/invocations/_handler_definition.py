@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+
+from aiohttp import web
 
 from agentserver._services.signature import signature_of
 from agentserver.errors import HandlerError
 from agentserver.invocations._handler_interface import HandlerInterface
-from agentserver.invocations.handler import InvocationHandler
+from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
+
+if TYPE_CHECKING:
+    from agentserver._typed.contract import Contract
+
+_UNTYPED: Final = frozenset({"Request", "BaseRequest", "Any", "object"})
+"""What an argument is annotated with that stands for the request as it is."""
 
 
 class HandlerDefinition(NamedTuple):
@@ -18,10 +26,14 @@ class HandlerDefinition(NamedTuple):
     Args:
         type: The class.
         streaming: The operations that are async generators.
+        contract: The types of ``handle``, if it names any.
+        messages: The types of the WebSocket's messages, if it names any.
     """
 
     type: type[InvocationHandler]
     streaming: frozenset[str]
+    contract: Contract | None = None
+    messages: Contract | None = None
 
     @property
     def interface(self) -> HandlerInterface:
@@ -35,7 +47,7 @@ def define(handler: Any) -> HandlerDefinition:
     Raises:
         HandlerError: If it cannot serve; the sentence says what to write.
     """
-    if not inspect.isclass(handler) or not issubclass(handler, InvocationHandler):
+    if not is_handler(handler):
         name: str = getattr(handler, "__name__", repr(handler))
         raise HandlerError(f"{name} is no handler: derive it from InvocationHandler")
     interface = handler._interface
@@ -51,12 +63,61 @@ def define(handler: Any) -> HandlerDefinition:
         warn_of_misspelt(
             handler, sorted(own), [name for name in interface.operations if _is_ours(handler, name)]
         )
-    return HandlerDefinition(handler, streaming)
+    contract = _contract(handler, streams="handle" in streaming)
+    return HandlerDefinition(handler, streaming, contract, _messages(handler))
+
+
+def _messages(handler: type[InvocationHandler]) -> Contract | None:
+    if not _has_parameters(handler, InvocationWebSocketHandler):
+        return None
+    from agentserver.invocations._typed_handler import messages_of  # the others do not pay for msgspec
+
+    return messages_of(handler)
+
+
+def _has_parameters(handler: type[InvocationHandler], generic: type) -> bool:
+    """Whether one of the user's classes says ``generic[…]``."""
+    for base in handler.__mro__:
+        if "_interface" in vars(base):
+            break
+        parents: tuple[Any, ...] = vars(base).get("__orig_bases__", ())
+        if any(getattr(parent, "__origin__", None) is generic for parent in parents):
+            return True
+    return False
+
+
+def _contract(handler: type[InvocationHandler], *, streams: bool) -> Contract | None:
+    if not _names_types(handler):
+        return None
+    from agentserver.invocations._typed_handler import contract_of  # the others do not pay for msgspec
+
+    return contract_of(handler, streams=streams)
+
+
+def _names_types(handler: type[InvocationHandler]) -> bool:
+    """Whether ``handle`` takes an object made of the body, and not the request."""
+    if _is_ours(handler, "handle"):
+        return False
+    if _has_parameters(handler, InvocationHandler):
+        return True
+    taken = next(iter(list(signature_of(handler.handle).parameters.values())[1:]), None)
+    if taken is None or taken.annotation is taken.empty:
+        return False
+    text = getattr(taken.annotation, "__forward_arg__", taken.annotation)
+    if isinstance(text, str):
+        return text.rpartition(".")[2] not in _UNTYPED
+    is_request = isinstance(text, type) and issubclass(text, web.BaseRequest)
+    return not is_request and text not in (Any, object)
+
+
+def is_handler(kind: Any) -> TypeGuard[type[InvocationHandler]]:
+    """Whether *kind* is a class of handlers."""
+    return inspect.isclass(kind) and issubclass(kind, InvocationHandler)
 
 
 def _public_methods(handler: type) -> set[str]:
     """The functions that the user's classes define, by name, without those that begin with an underscore."""
-    users = [base for base in handler.__mro__ if issubclass(base, InvocationHandler)]
+    users = [base for base in handler.__mro__ if is_handler(base)]
     return {
         name
         for base in users

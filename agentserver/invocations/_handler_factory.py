@@ -1,33 +1,15 @@
-"""Where the handler object of a request comes from: a class, a function, or one shared object."""
+"""What makes the handler object of a request, as the endpoints see it, and what a request brings to it."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from agentserver._hosting.hooks import failed_at_startup
-from agentserver._services.collection import ServiceCollection, ServiceProvider
-from agentserver._services.planner import result_of
-from agentserver._services.scopes import has_end
-from agentserver._services.signature import signature_of
-from agentserver.errors import HandlerError, StartupError
-from agentserver.invocations._handler_definition import HandlerDefinition, define
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.handler import InvocationHandler
-
-Made: TypeAlias = (
-    InvocationHandler
-    | Awaitable[InvocationHandler]
-    | AsyncIterator[InvocationHandler]
-    | Iterator[InvocationHandler]
-    | AbstractAsyncContextManager[InvocationHandler]
-)
-HandlerSource: TypeAlias = type[InvocationHandler] | InvocationHandler | Callable[..., Made]
-
 
 REQUEST_TYPES: Final = (web.Request, InvocationContext)
 """Of these each request brings an object, which handlers and what is made for them may ask for."""
@@ -71,82 +53,3 @@ class PlainHandlerFactory:
     ) -> AbstractAsyncContextManager[InvocationHandler]:
         """Give the handler; there is nothing to close."""
         return nullcontext(self.create())
-
-
-def handler_factory(
-    handler: HandlerSource, offered: HandlerDefinition, provider: ServiceProvider | None
-) -> HandlerFactory:
-    """Find out how *handler*'s objects come to be.
-
-    Args:
-        handler: What was registered.
-        offered: Its definition.
-        provider: Makes the services; ``None`` if none was registered.
-
-    Raises:
-        ServiceError: If its constructor asks for what nobody registered.
-    """
-    if provider is None:
-        if isinstance(handler, InvocationHandler):
-            return PlainHandlerFactory(lambda: handler)
-        if _makes_at_once(handler) and not _asks_for_something(handler) and not has_end(offered.type):
-            return PlainHandlerFactory(cast("Callable[[], InvocationHandler]", handler))
-    return (provider or ServiceCollection().build(REQUEST_TYPES)).handler_factory(handler)
-
-
-def definition(handler: HandlerSource) -> HandlerDefinition:
-    """What *handler* offers. A function that does not say what it makes is called once to find out.
-
-    Raises:
-        HandlerError: If it cannot serve.
-    """
-    if isinstance(handler, InvocationHandler):
-        return define(type(handler))
-    if inspect.isclass(handler) or not callable(handler):
-        return define(handler)
-    made = _result_type(handler)
-    if made is not None:
-        return define(made)
-    if _asks_for_something(handler) or not _makes_at_once(handler):
-        raise HandlerError(
-            f"{_name_of(handler)} is a function that does not say which handler it makes: derive a class from"
-            " InvocationHandler, or annotate the function with '-> MyHandler'"
-        )
-    try:
-        return define(type(handler()))
-    except StartupError:
-        raise
-    # The boundary of user code: the process ends with a sentence, and with where it was on request.
-    except Exception as error:
-        raise failed_at_startup(f"the handler factory {_name_of(handler)}", error) from error
-
-
-def _result_type(factory: Callable[..., Any]) -> type[Any] | None:
-    made = result_of(factory)
-    if made is None or made in (Any, object) or inspect.isabstract(made):
-        return None
-    if not issubclass(made, InvocationHandler):
-        raise HandlerError(
-            f"{_name_of(factory)} makes a {made.__name__}, which is no handler: derive a class from"
-            " InvocationHandler and give that"
-        )
-    return made
-
-
-def _makes_at_once(make: object) -> bool:
-    if inspect.isclass(make):
-        return True
-    waits = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
-    return not any(test(make) for test in waits) and not hasattr(make, "__wrapped__")
-
-
-def _asks_for_something(make: Callable[..., Any]) -> bool:
-    if inspect.isclass(make) and make.__init__ is object.__init__ and make.__new__ is object.__new__:
-        return False  # inspect would read this off the text of object's own documentation, in 2 ms
-    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = signature_of(make).parameters.values()
-    return any(p.default is p.empty and p.kind not in optional for p in parameters)
-
-
-def _name_of(factory: Callable[..., Any]) -> str:
-    return str(getattr(factory, "__name__", None) or repr(factory))

@@ -13,12 +13,8 @@ from agentserver._http.server_header import server_header_segment
 from agentserver.environment import FoundryEnvironment
 from agentserver.invocations._endpoints import Endpoints
 from agentserver.invocations._handler_definition import HandlerDefinition
-from agentserver.invocations._handler_factory import (
-    REQUEST_TYPES,
-    HandlerSource,
-    definition,
-    handler_factory,
-)
+from agentserver.invocations._handler_factory import REQUEST_TYPES
+from agentserver.invocations._handler_source import HandlerSource, definition, handler_factory
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
 
@@ -94,12 +90,23 @@ def routes_of(
         ServiceError: If its constructor asks for what nobody registered.
     """
     made = handler_factory(handler, offered, host.provider)
+    if offered.contract is not None:
+        from agentserver.invocations._typed_handler import (
+            TypedHandlerFactory,
+            handler_around,
+        )  # the others do not pay
+
+        made = TypedHandlerFactory(made, handler_around(offered.type, offered.contract))
     routes = Endpoints(offered, made, host).routes()
     if offered.interface.websockets:
         from agentserver.invocations._websocket_endpoint import (
             WebSocketEndpoint,  # HTTP alone does not pay for it
         )
 
+        if offered.messages is not None:
+            from agentserver.invocations._typed_handler import TypedHandlerFactory, websocket_around
+
+            made = TypedHandlerFactory(made, websocket_around(offered.messages))
         endpoint = WebSocketEndpoint(made, host, options or InvocationsServerOptions())
         routes += endpoint.routes(offered.interface.websockets)
     return routes

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any, ClassVar, Generic, TypeAlias
 
 from aiohttp import web
+from typing_extensions import TypeVar
 
 from agentserver.errors import NotFoundError
 from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
 from agentserver.invocations.context import InvocationContext
+from agentserver.invocations.events import ServerSentEvent
 from agentserver.wire import ErrorSource
 
 # A method is an ``async def`` that returns its result, or an async generator that streams it.
 Operation: TypeAlias = Awaitable[Any] | AsyncIterator[Any]
+
+In = TypeVar("In", default=Any)
+Out = TypeVar("Out", default=Any)
 
 
 class OperationNotFoundError(NotFoundError):
@@ -23,13 +28,17 @@ class OperationNotFoundError(NotFoundError):
     error_source = ErrorSource.UPSTREAM
 
 
-class InvocationHandler(ABC):
+class InvocationHandler(ABC, Generic[In, Out]):
     """Serves the ``invocations`` protocol over HTTP. Only `handle` must be written.
 
     A new object is made for every request (or one for all, if an instance is registered), so attributes do
     not last from one request to the next: keep such state in a service, by session or invocation id.
 
     Write each method as ``async def``; the server refuses a sync one when it starts.
+
+    ``InvocationHandler[ChatRequest, Reply]`` says what `handle` takes and gives: it is called with an object
+    made of the JSON body, checked, and what it returns or yields is checked and sent as JSON or as events.
+    See ``docs/typed.md``. What follows is about a handler without types.
 
     Every method may return any ``web.StreamResponse``; a ``str`` (sent as text); ``bytes``; or anything
     JSON: ``dict``, ``list``, numbers, ``None``, dataclasses. A method written as an async generator streams
@@ -51,7 +60,15 @@ class InvocationHandler(ABC):
     exception is a 500 of which the client learns nothing and the log everything. After the first byte of a
     stream, the connection is cut instead. A client that leaves cancels the running method
     (``asyncio.CancelledError``), as the end of the server's shutdown time-out does.
+
+    Attributes:
+        examples: Of a handler with types: bodies that it takes, as objects or as plain JSON. The first is
+            shown to those who send a wrong one, and in the document.
+        openapi_version: Of a handler with types: the version of its document, ``"3.1"`` or ``"3.2"``.
     """
+
+    examples: ClassVar[Sequence[Any]] = ()
+    openapi_version: ClassVar[str] = "3.1"
 
     _interface: ClassVar[HandlerInterface] = HTTP
 
@@ -61,11 +78,14 @@ class InvocationHandler(ABC):
         return
 
     @abstractmethod
-    def handle(self, request: web.Request, context: InvocationContext) -> Operation:
+    def handle(
+        self, request: In, context: InvocationContext
+    ) -> Awaitable[Out | web.StreamResponse] | AsyncIterator[Out | web.StreamResponse | ServerSentEvent]:
         """Answer ``POST /invocations``.
 
         Args:
-            request: The request; its body is the agent's own business.
+            request: The ``web.Request``, whose body is the agent's own business; or, of a handler with types,
+                the object that the body was made into.
             context: The invocation's ids, client headers, query, isolation keys.
         """
 
@@ -90,8 +110,12 @@ class InvocationHandler(ABC):
         raise OperationNotFoundError
 
 
-class InvocationWebSocketHandler(InvocationHandler):
-    """Serves ``invocations_ws`` as well; `handle` answers 404 until it is overridden."""
+class InvocationWebSocketHandler(InvocationHandler, Generic[In, Out]):
+    """Serves ``invocations_ws`` as well; `handle` answers 404 until it is overridden.
+
+    ``InvocationWebSocketHandler[Received, Sent]`` says what its messages are: `handle_websocket` is then
+    given a `TypedWebSocket`, of which `examples` are messages. See ``docs/typed.md``.
+    """
 
     _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET
 
@@ -100,7 +124,7 @@ class InvocationWebSocketHandler(InvocationHandler):
         raise OperationNotFoundError
 
     @abstractmethod
-    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+    async def handle_websocket(self, websocket: Any, context: InvocationContext) -> None:
         """Serve one connection to ``/invocations_ws``.
 
         The connection is open when this is called and is the handler's from then on. Returning closes it with
@@ -108,6 +132,7 @@ class InvocationWebSocketHandler(InvocationHandler):
         When the client is gone the method is cancelled.
 
         Args:
-            websocket: The open connection.
+            websocket: The open connection: a ``web.WebSocketResponse``, or a `TypedWebSocket` if the class
+                names the types of its messages.
             context: As over HTTP; the invocation id is the connection's.
         """

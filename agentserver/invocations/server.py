@@ -20,7 +20,8 @@ from agentserver._telemetry.logging import configure_logging
 from agentserver._telemetry.setup import Telemetry, TracingOptions
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import StartupError
-from agentserver.invocations._handler_factory import REQUEST_TYPES, HandlerSource, definition
+from agentserver.invocations._handler_factory import REQUEST_TYPES
+from agentserver.invocations._handler_source import HandlerSource, definition
 from agentserver.invocations.builder import AgentHost, AgentHostBuilder, routes_of
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.options import AgentHostOptions

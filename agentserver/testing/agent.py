@@ -11,7 +11,7 @@ import aiohttp
 
 from agentserver.client import InvocationsClient, Timeouts
 from agentserver.environment import FoundryEnvironment
-from agentserver.invocations._handler_factory import HandlerSource
+from agentserver.invocations._handler_source import HandlerSource
 from agentserver.invocations.builder import AgentHost, AgentHostBuilder
 from agentserver.testing.aiohttp_internals import SocketConnector
 from agentserver.testing.conditions import DEADLINE_SECONDS

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from agentserver.invocations._handler_factory import HandlerSource
+    from agentserver.invocations._handler_source import HandlerSource
     from agentserver.testing.agent import AgentUnderTest, Configure
     from agentserver.testing.closes import CloseEvents
     from agentserver.testing.process import ServerProcess, Target

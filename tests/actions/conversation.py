@@ -10,7 +10,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from agentserver.invocations._handler_factory import HandlerSource
+from agentserver.invocations._handler_source import HandlerSource
 from agentserver.testing import on_socket
 from tests.servers import DEADLINE
 
