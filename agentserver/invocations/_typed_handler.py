@@ -10,7 +10,7 @@ import inspect
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 import msgspec
@@ -130,6 +130,66 @@ def handler_around(handler: type[InvocationHandler], contract: Contract) -> Call
 def websocket_around(contract: Contract) -> Callable[[Any], Any]:
     """What makes, of an object of a handler, one that the endpoint of the WebSocket can call."""
     return partial(_MessagesHandler, contract=contract)
+
+
+def documents_around(handler: type[InvocationHandler], messages: Contract) -> Callable[[Any], Any]:
+    """What makes, of an object of *handler*, one that also serves the documents of its messages."""
+    return partial(_DocumentedHandler, kind=handler, document=_Once(handler, messages))
+
+
+class _Once:
+    """The document of a WebSocket, made when it is first asked for."""
+
+    def __init__(self, handler: type[InvocationHandler], messages: Contract) -> None:
+        self._handler = handler
+        self._messages = messages
+
+    @cached_property
+    def json(self) -> bytes:
+        return msgspec.json.encode(asyncapi_of(self._handler, self._messages))
+
+    @cached_property
+    def yaml(self) -> str:
+        from agentserver._typed.yaml_text import yaml_of
+
+        return yaml_of(msgspec.json.decode(self.json))
+
+
+class _DocumentedHandler:
+    """One handler object of the user's; its own documents win."""
+
+    __slots__ = ("_document", "_handler", "_kind")
+
+    def __init__(self, handler: InvocationHandler, kind: type[InvocationHandler], document: _Once) -> None:
+        self._handler = handler
+        self._kind = kind
+        self._document = document
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)
+
+    async def get_asyncapi_json(self, request: web.Request) -> Any:
+        """Answer with the handler's own document if it has one, else with the one of its messages."""
+        if self._kind.get_asyncapi_json is not InvocationHandler.get_asyncapi_json:
+            own: Any = self._handler.get_asyncapi_json(request)
+            return await own
+        return self._document.json
+
+    async def get_asyncapi_yaml(self, request: web.Request) -> Any:
+        """As `get_asyncapi_json`, in YAML."""
+        if self._kind.get_asyncapi_yaml is not InvocationHandler.get_asyncapi_yaml:
+            own: Any = self._handler.get_asyncapi_yaml(request)
+            return await own
+        return self._document.yaml
+
+
+def asyncapi_of(handler: type[InvocationHandler], messages: Contract) -> dict[str, Any]:
+    """The AsyncAPI document of *handler*'s WebSocket."""
+    from agentserver._typed.asyncapi import asyncapi
+
+    description = inspect.cleandoc(vars(handler).get("__doc__") or "")
+    version = os.environ.get(AGENT_VERSION_VARIABLE) or "1.0.0"
+    return asyncapi(messages, handler.__name__, description, version)
 
 
 class _MessagesHandler:

@@ -97,16 +97,22 @@ def routes_of(
         )  # the others do not pay
 
         made = TypedHandlerFactory(made, handler_around(offered.type, offered.contract))
-    routes = Endpoints(offered, made, host).routes()
+    over_http = made
+    if offered.messages is not None:
+        from agentserver.invocations._typed_handler import (
+            TypedHandlerFactory,
+            documents_around,
+            websocket_around,
+        )
+
+        over_http = TypedHandlerFactory(made, documents_around(offered.type, offered.messages))
+        made = TypedHandlerFactory(made, websocket_around(offered.messages))
+    routes = Endpoints(offered, over_http, host).routes()
     if offered.interface.websockets:
         from agentserver.invocations._websocket_endpoint import (
             WebSocketEndpoint,  # HTTP alone does not pay for it
         )
 
-        if offered.messages is not None:
-            from agentserver.invocations._typed_handler import TypedHandlerFactory, websocket_around
-
-            made = TypedHandlerFactory(made, websocket_around(offered.messages))
         endpoint = WebSocketEndpoint(made, host, options or InvocationsServerOptions())
         routes += endpoint.routes(offered.interface.websockets)
     return routes
