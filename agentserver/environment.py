@@ -39,6 +39,8 @@ class FoundryEnvironment:
         shutdown_timeout: Seconds that requests in flight may take to finish at shutdown.
         log_level: One of ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR``.
         log_format: ``text`` or ``json``.
+        store: Where durable runs are kept (``AGENTSERVER_STORE``): a file, or ``memory``; empty is a file in
+            the home folder. It may have secrets in it.
     """
 
     port: int = DEFAULT_PORT
@@ -57,6 +59,7 @@ class FoundryEnvironment:
     shutdown_timeout: float = 30.0
     log_level: str = "INFO"
     log_format: str = "text"
+    store: str = ""
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> FoundryEnvironment:
@@ -89,6 +92,7 @@ class FoundryEnvironment:
             shutdown_timeout=source.seconds(wire.SHUTDOWN_TIMEOUT_VARIABLE, 30.0),
             log_level=source.choice(wire.LOG_LEVEL_VARIABLE, LOG_LEVELS, "INFO"),
             log_format=source.choice(wire.LOG_FORMAT_VARIABLE, LOG_FORMATS, "text"),
+            store=source.text(wire.STORE_VARIABLE),
         )
 
     def describe(self) -> str:
