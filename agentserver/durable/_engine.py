@@ -58,6 +58,10 @@ class Engine(Protocol):
         """Let go of the store."""
         ...
 
+    async def probe(self) -> None:
+        """Write something that changes nothing, to see whether it can be done."""
+        ...
+
     async def create(self, run: NewRun, admit: Admit) -> Created:
         """Store *run*, unless there is one of its id, or of its owner and key: then give that one.
 

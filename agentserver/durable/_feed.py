@@ -23,6 +23,10 @@ class EventsGoneError(Exception):
     """The events that a reader asks for, or waits for, were purged."""
 
 
+class StreamsEndError(Exception):
+    """The process is about to end: who reads is to ask the next one."""
+
+
 class Feed:
     """The last events of one run, and who waits for more."""
 
@@ -78,6 +82,13 @@ class Feeds:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._feeds: WeakValueDictionary[str, Feed] = WeakValueDictionary()
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Send all readers away."""
+        self._is_ending = True
+        for feed in list(self._feeds.values()):
+            feed.publish(())
 
     def of(self, invocation_id: str) -> Feed:
         """The feed of a run; it lasts while somebody holds it."""
@@ -97,11 +108,14 @@ class Feeds:
 
         Raises:
             EventsGoneError: If they were purged, or the run was.
+            StreamsEndError: If the process is about to end.
             StoreUnavailableError: If the store cannot be read now.
         """
         feed = self.of(invocation_id)  # before the store is asked: what comes meanwhile is published there
         cursor = after
         while True:
+            if self._is_ending:
+                raise StreamsEndError
             events: Sequence[Event] | None = None if feed.is_purged else feed.after(cursor)
             if events is None:
                 run = await self._engine.get(invocation_id)

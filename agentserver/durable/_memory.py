@@ -42,6 +42,9 @@ class MemoryEngine:
     async def close(self) -> None:
         """Keep the runs: who opens this again goes on with them, as a test of a restart does."""
 
+    async def probe(self) -> None:
+        """There is always room."""
+
     async def create(self, run: NewRun, admit: Admit) -> Created:
         """See `Engine.create`."""
         for known in self._runs.values():

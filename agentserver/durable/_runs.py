@@ -206,6 +206,18 @@ class Runs:
         self._check_open()
         return self._feeds.follow(invocation_id, after)
 
+    def end_streams(self) -> None:
+        """Send away who follows a run: the process is about to end."""
+        self._feeds.end()
+
+    async def can_write(self) -> bool:
+        """Whether the store can be written now."""
+        try:
+            await self._engine.probe()
+        except StoreUnavailableError:
+            return False
+        return True
+
     # --- the life of runs
 
     def _check_open(self) -> None:

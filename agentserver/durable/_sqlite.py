@@ -20,7 +20,7 @@ from agentserver.durable._records import (
     StepKey,
     StepRecord,
 )
-from agentserver.durable._sqlite_file import FileLock, connect, make_folder
+from agentserver.durable._sqlite_file import VERSION, FileLock, connect, make_folder
 from agentserver.durable._sqlite_writer import SqliteWriter
 
 T = TypeVar("T")
@@ -69,6 +69,10 @@ class SqliteEngine:
         if self._writer is None:
             raise StoreUnavailableError("the store is not open")
         return await self._writer.call(work)
+
+    async def probe(self) -> None:
+        """See `Engine.probe`."""
+        await self._call(lambda file: file.execute(f"PRAGMA user_version = {VERSION}"))
 
     async def create(self, run: NewRun, admit: Admit) -> Created:
         """See `Engine.create`."""
