@@ -32,7 +32,8 @@ _INSERT: Final = (
     f"INSERT INTO runs ({_ASKED}, status, updated) VALUES ({', '.join('?' * (len(NewRun._fields) + 2))})"
 )
 _UNFINISHED: Final = "status IN ('queued', 'in_progress')"
-_VACUUMED_PAGES: Final = 256
+_VACUUMED_PAGES: Final = 64
+_VACUUM_PAUSE: Final = 0.01
 
 
 class SqliteEngine:
@@ -123,9 +124,11 @@ class SqliteEngine:
     async def purge(self, now: float, limit: int) -> Sequence[str]:
         """See `Engine.purge`."""
         purged = await self._call(lambda file: _purge(file, now, limit))
-        if purged:
-            await self._call(_give_back_space)
-            await asyncio.sleep(0)  # others first: nobody waits for this
+        while purged:
+            left: int = await self._call(_give_back_space)
+            if not left:
+                break
+            await asyncio.sleep(_VACUUM_PAUSE)  # others first: nobody waits for this
         return purged
 
 
@@ -297,5 +300,9 @@ def _purge(file: sqlite3.Connection, now: float, limit: int) -> list[str]:
     return [name for _, name in (*expired, *emptied)]
 
 
-def _give_back_space(file: sqlite3.Connection) -> None:
-    file.execute(f"PRAGMA incremental_vacuum({_VACUUMED_PAGES})").fetchall()
+def _give_back_space(file: sqlite3.Connection) -> int:
+    """Give some free pages back to the file system; how many are left."""
+    free = int(file.execute("PRAGMA freelist_count").fetchone()[0])
+    for _ in range(min(free, _VACUUMED_PAGES)):
+        file.execute("PRAGMA incremental_vacuum(1)")  # a statement without columns is stepped only once
+    return max(0, free - _VACUUMED_PAGES)
