@@ -7,11 +7,13 @@ BIN    := $(VENV)/bin
 SAMPLE ?= 01_getting_started
 # How many processes share the tests, and when all began.
 WORKERS ?= 2
+# How often make chaos kills.
+KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
 .PHONY: run wheel test test-one test-templates lint style types bench bench-quick check lock hardening parity \
-	autobahn aiohttp-suite fuzz docs docs-serve docs-check clean
+	autobahn aiohttp-suite chaos fuzz compat docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -77,6 +79,9 @@ autobahn: $(VENV)/.test  ## half an hour and more: the echo sample before the Au
 
 aiohttp-suite: $(VENV)/.compliance  ## some minutes: aiohttp's own functional tests on our server and on aiohttp's
 	$(BIN)/python -m compliance.aiohttp $(ARGS)
+
+chaos: $(VENV)/.test  ## some minutes: kill -9 of a durable agent at random moments, KILLS=500 times; SEED= repeats the chance
+	$(BIN)/python -m tests.durable.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: $(VENV)/.test  ## some minutes: the same bytes to our server and to somebody else's, and clients that leave; SEED= repeats
 	$(BIN)/python -m fuzzing $(if $(SEED),--seed $(SEED)) $(ARGS)

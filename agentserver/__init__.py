@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from agentserver._telemetry.outgoing import client_session
     from agentserver.actions.context import ActionContext
     from agentserver.actions.handler import InvocationActionHandler
+    from agentserver.durable.options import Durable
+    from agentserver.durable.run import Run
     from agentserver.environment import FoundryEnvironment
     from agentserver.errors import (
         BadRequestError,
@@ -51,6 +53,7 @@ __all__ = [
     "AgentHostBuilder",
     "AgentHostOptions",
     "BadRequestError",
+    "Durable",
     "FoundryEnvironment",
     "InvocationActionHandler",
     "InvocationContext",
@@ -63,6 +66,7 @@ __all__ = [
     "NotFoundError",
     "PlatformContext",
     "PlatformError",
+    "Run",
     "ServerSentEvent",
     "ServiceCollection",
     "StartupError",
@@ -77,6 +81,8 @@ __all__ = [
 _HOMES: Final[dict[str, str]] = {
     "ActionContext": "agentserver.actions.context",
     "InvocationActionHandler": "agentserver.actions.handler",
+    "Durable": "agentserver.durable.options",
+    "Run": "agentserver.durable.run",
     "FoundryEnvironment": "agentserver.environment",
     "AgentHostOptions": "agentserver.options",
     "ServiceCollection": "agentserver._services.collection",

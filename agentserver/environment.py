@@ -41,6 +41,8 @@ class FoundryEnvironment:
             (``AGENTSERVER_GRACEFUL_SHUTDOWN_TIMEOUT_SECONDS``).
         log_level: One of ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR`` (``AGENTSERVER_LOG_LEVEL``).
         log_format: ``text`` or ``json`` (``AGENTSERVER_LOG_FORMAT``).
+        store: Where durable runs are kept (``AGENTSERVER_STORE``): a file, or ``memory``; empty is a file in
+            the home folder. It may have secrets in it.
     """
 
     port: int = DEFAULT_PORT
@@ -59,6 +61,7 @@ class FoundryEnvironment:
     shutdown_timeout: float = 30.0
     log_level: str = "INFO"
     log_format: str = "text"
+    store: str = ""
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> FoundryEnvironment:
@@ -91,6 +94,7 @@ class FoundryEnvironment:
             shutdown_timeout=source.seconds(wire.SHUTDOWN_TIMEOUT_VARIABLE, 30.0),
             log_level=source.choice(wire.LOG_LEVEL_VARIABLE, LOG_LEVELS, "INFO"),
             log_format=source.choice(wire.LOG_FORMAT_VARIABLE, LOG_FORMATS, "text"),
+            store=source.text(wire.STORE_VARIABLE),
         )
 
     def describe(self) -> str:

@@ -45,6 +45,13 @@ FOUNDRY_FEATURES_PREVIEW: Final = "HostedAgents=V1Preview"
 
 SESSION_ID_QUERY: Final = "agent_session_id"
 
+# --- Durable runs (contract, section 11)
+
+IDEMPOTENCY_HEADERS: Final = ("x-client-idempotency-key", "idempotency-key")
+IDEMPOTENCY_REPLAYED_HEADER: Final = "idempotency-replayed"
+LAST_EVENT_ID_QUERY: Final = "last_event_id"
+LAST_EVENT_ID_HEADER: Final = "last-event-id"
+
 # --- Identifiers (contract, section 2)
 
 ID_PATTERN: Final = r"[A-Za-z0-9._:-]{1,256}"
@@ -58,6 +65,7 @@ READINESS_ROUTE: Final = "/readiness"
 INVOCATIONS_ROUTE: Final = "/invocations"
 INVOCATION_ROUTE: Final = "/invocations/{invocation_id}"
 CANCEL_ROUTE: Final = "/invocations/{invocation_id}/cancel"
+SIGNAL_ROUTE: Final = "/invocations/{invocation_id}/signal"
 OPENAPI_ROUTE: Final = "/invocations/docs/openapi.json"
 ASYNCAPI_JSON_ROUTE: Final = "/invocations/docs/asyncapi.json"
 ASYNCAPI_YAML_ROUTE: Final = "/invocations/docs/asyncapi.yaml"
@@ -88,6 +96,7 @@ WS_KEEPALIVE_VARIABLE: Final = "WS_KEEPALIVE_INTERVAL"
 SHUTDOWN_TIMEOUT_VARIABLE: Final = "AGENTSERVER_GRACEFUL_SHUTDOWN_TIMEOUT_SECONDS"
 LOG_LEVEL_VARIABLE: Final = "AGENTSERVER_LOG_LEVEL"
 LOG_FORMAT_VARIABLE: Final = "AGENTSERVER_LOG_FORMAT"
+STORE_VARIABLE: Final = "AGENTSERVER_STORE"
 
 # --- Fields of the close event and the spans (contract, sections 5 and 7)
 

@@ -34,6 +34,7 @@ OTHERS = {
     ("actions/_server_connection.py", "_lifetime"),  # InvocationContext
     ("client/client.py", "_http"),  # another client
     ("invocations/_handler_definition.py", "_check"),  # a class of handlers
+    ("invocations/_handler_definition.py", "_durable"),  # a class of handlers
     ("invocations/_handler_definition.py", "_interface"),  # a class of handlers
     ("testing/requests.py", "_headers"),  # InvocationContext
     ("testing/requests.py", "_lifetime"),  # InvocationContext

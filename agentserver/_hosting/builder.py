@@ -183,11 +183,12 @@ class HostBuilder:
         on_startup = [
             with_services(hook, provider, f"the start-up hook {name_of(hook)}") for hook in self._on_startup
         ]
-        on_shutdown = [
+        on_startup += [protocol.on_start for protocol in self._protocols if protocol.on_start is not None]
+        on_shutdown = [protocol.on_stop for protocol in self._protocols if protocol.on_stop is not None]
+        on_shutdown += [
             with_services(hook, provider, f"the shutdown hook {name_of(hook)}")
             for hook in reversed(self._on_shutdown)
         ]
-        on_shutdown += [protocol.on_stop for protocol in self._protocols if protocol.on_stop is not None]
         if provider is not None:
             on_startup.insert(0, eager_singletons(provider))
             on_shutdown.append(provider.aclose)

@@ -52,9 +52,10 @@ class ProtocolRegistration(NamedTuple):
         name: Its name, unique on the host, as ``agent.yaml`` declares it.
         segment: Its segment of ``x-platform-server``.
         routes: Makes its routes; raises `StartupError` if it cannot serve.
-        on_stop: Frees what it holds, after the last request.
+        on_stop: Frees what it holds, after the last request and before the shutdown hooks.
         also: The names of further protocols that its routes serve.
         with_request: The types of which each of its requests brings an object, for services to ask for.
+        on_start: Gets what it holds, after the start-up hooks and before the first request.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ProtocolRegistration(NamedTuple):
     on_stop: Hook | None = None
     also: tuple[str, ...] = ()
     with_request: tuple[type, ...] = ()
+    on_start: Hook | None = None
 
 
 def limiter_for(options: AgentHostOptions) -> ConcurrencyLimiter | None:

@@ -12,7 +12,9 @@ from agentserver.client.response import charset_of, media_type_of, retry_after_o
 
 __all__ = ["Answer"]
 
-_RUNNING = frozenset({"accepted", "in_progress", "pending", "queued", "running", "started", "working"})
+_RUNNING = frozenset(
+    {"accepted", "cancelling", "in_progress", "pending", "queued", "running", "started", "working"}
+)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from agentserver.client.http_session import HttpSession
 from agentserver.client.polling import poll
 from agentserver.client.request import Body, Call, as_client_headers, encode_body
 from agentserver.client.retry import Retry, Timeouts, limit
+from agentserver.client.runs import DurableCalls
 from agentserver.client.stream import Stream
 from agentserver.client.websocket import Connection, opener
 from agentserver.wire import INVOCATION_ID_HEADER
@@ -30,7 +31,7 @@ __all__ = ["InvocationsClient"]
 _POLL_SECONDS = 1.0
 
 
-class InvocationsClient:
+class InvocationsClient(DurableCalls):
     """A client of one agent, used as an asynchronous context manager.
 
     .. code-block:: python

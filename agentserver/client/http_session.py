@@ -260,7 +260,7 @@ def _may_be_repeated(call: Call, error: ClientError, retry: Retry) -> bool:
         return True
     if call.upgrade:  # no message can have come through a connection that was not there yet
         return isinstance(error, LostConnectionError)
-    if call.method != "GET" and not retry.repeat_posts:
+    if call.method != "GET" and not (retry.repeat_posts or call.is_idempotent):
         return False
     return not isinstance(error, ResponseError) or error.temporary
 

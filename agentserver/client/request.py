@@ -72,6 +72,7 @@ class Call:
         body: The bytes of the body, None for none.
         timeout: Seconds for all of it; None is the client's ``timeouts.answer``.
         upgrade: Whether it opens a WebSocket.
+        is_idempotent: Whether the server takes a repetition for what it is.
     """
 
     method: str
@@ -82,6 +83,7 @@ class Call:
     body: bytes | None = None
     timeout: float | None = None
     upgrade: bool = False
+    is_idempotent: bool = False
 
     @property
     def ids(self) -> dict[str, str | None]:

@@ -15,6 +15,7 @@ from agentserver.invocations.handler import InvocationHandler, InvocationWebSock
 
 if TYPE_CHECKING:
     from agentserver._typed.contract import Contract
+    from agentserver.durable.options import Durable
 
 _UNTYPED: Final = frozenset({"Request", "BaseRequest", "Any", "object"})
 """What an argument is annotated with that stands for the request as it is."""
@@ -39,6 +40,11 @@ class HandlerDefinition(NamedTuple):
     def interface(self) -> HandlerInterface:
         """What its base classes offer."""
         return self.type._interface
+
+    @property
+    def durable(self) -> Durable | None:
+        """How its runs behave, if it is durable."""
+        return self.type._durable
 
 
 def define(handler: Any) -> HandlerDefinition:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from typing_extensions import Self
 
 from agentserver._hosting.builder import HostBuilder
@@ -17,6 +19,9 @@ from agentserver.invocations._handler_factory import REQUEST_TYPES
 from agentserver.invocations._handler_source import HandlerSource, definition, handler_factory
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
+
+if TYPE_CHECKING:
+    from agentserver.invocations._durable_service import DurableService
 
 
 class AgentHostBuilder(HostBuilder):
@@ -36,9 +41,12 @@ class AgentHostBuilder(HostBuilder):
             StartupError: If the handler cannot serve.
         """
         offered = definition(handler)
+        durable = durable_service(offered)
+        if durable is not None:
+            self.health.add_check("durable runs", durable.is_ready)
 
         def routes(host: HostContext) -> list[Route]:
-            return routes_of(handler, offered, host, options)
+            return routes_of(handler, offered, host, options, durable)
 
         also = (INVOCATIONS_WS_PROTOCOL,) if offered.interface.websockets else ()
         return self.register_protocol(
@@ -48,6 +56,8 @@ class AgentHostBuilder(HostBuilder):
                 routes,
                 also=also,
                 with_request=REQUEST_TYPES,
+                on_start=None if durable is None else durable.start,
+                on_stop=None if durable is None else durable.stop,
             )
         )
 
@@ -78,16 +88,32 @@ class AgentHost(Host):
         return AgentHostBuilder(FoundryEnvironment.read() if environment is None else environment)
 
 
+def durable_service(offered: HandlerDefinition) -> DurableService | None:
+    """The runs of a durable handler; ``None`` for any other, which does not pay for them.
+
+    Raises:
+        HandlerError: If its ``run`` cannot serve.
+    """
+    durable = offered.durable
+    if durable is None:
+        return None
+    from agentserver.invocations._durable_service import DurableService
+
+    return DurableService(offered, durable)
+
+
 def routes_of(
     handler: HandlerSource,
     offered: HandlerDefinition,
     host: HostContext,
     options: InvocationsServerOptions | None,
+    durable: DurableService | None = None,
 ) -> list[Route]:
     """The routes of *handler*: HTTP, and the WebSocket where it has one.
 
     Raises:
         ServiceError: If its constructor asks for what nobody registered.
+        ConfigurationError: If it is durable and there is no such store as the environment asks for.
     """
     made = handler_factory(handler, offered, host.provider)
     if offered.contract is not None:
@@ -107,7 +133,13 @@ def routes_of(
 
         over_http = TypedHandlerFactory(made, documents_around(offered.type, offered.messages))
         made = TypedHandlerFactory(made, websocket_around(offered.messages))
-    routes = Endpoints(offered, over_http, host).routes()
+    if durable is None:
+        routes = Endpoints(offered, over_http, host).routes()
+    else:
+        from agentserver.invocations._durable_endpoints import DurableEndpoints
+
+        durable.bind(host, made)
+        routes = DurableEndpoints(offered, made, host, durable).routes()
     if offered.interface.websockets:
         from agentserver.invocations._websocket_endpoint import (
             WebSocketEndpoint,  # HTTP alone does not pay for it

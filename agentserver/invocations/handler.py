@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, ClassVar, Generic, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias
 
 from aiohttp import web
 from typing_extensions import TypeVar
@@ -14,6 +14,9 @@ from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerI
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.events import ServerSentEvent
 from agentserver.wire import ErrorSource
+
+if TYPE_CHECKING:
+    from agentserver.durable.options import Durable
 
 # A method is an ``async def`` that returns its result, or an async generator that streams it.
 Operation: TypeAlias = Awaitable[Any] | AsyncIterator[Any]
@@ -71,6 +74,26 @@ class InvocationHandler(ABC, Generic[In, Out]):
     openapi_version: ClassVar[str] = "3.1"
 
     _interface: ClassVar[HandlerInterface] = HTTP
+    _durable: ClassVar[Durable | None] = None
+
+    def __init_subclass__(cls, *, durable: Durable | bool | None = None, **named: Any) -> None:
+        """Take the class arguments.
+
+        Args:
+            durable: ``True`` or `Durable`: the class has an ``async def run(self, input, run)``, whose runs
+                outlive their request, their client and their process; the framework answers for them.
+            named: For the bases after this one.
+
+        Raises:
+            HandlerError: If it is neither, or the class has methods of its own where the framework answers.
+        """
+        super().__init_subclass__(**named)
+        if durable is not None:
+            from agentserver.invocations._durable_handler import durable_options, take_over
+
+            cls._durable = durable_options(cls, durable)
+            if cls._durable is not None:
+                take_over(cls)
 
     @classmethod
     def _check(cls) -> None:

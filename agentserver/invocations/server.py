@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -22,9 +23,12 @@ from agentserver.environment import FoundryEnvironment
 from agentserver.errors import StartupError
 from agentserver.invocations._handler_factory import REQUEST_TYPES
 from agentserver.invocations._handler_source import HandlerSource, definition
-from agentserver.invocations.builder import AgentHost, AgentHostBuilder, routes_of
+from agentserver.invocations.builder import AgentHost, AgentHostBuilder, durable_service, routes_of
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.options import AgentHostOptions
+
+if TYPE_CHECKING:
+    from agentserver.invocations._durable_service import DurableService
 
 __all__ = ["InvocationsServer", "InvocationsServerOptions", "map_invocations_server"]
 
@@ -102,19 +106,22 @@ def map_invocations_server(
         limiter_for(options),
     )
     offered = definition(handler)
-    routes = RouteTable(routes_of(handler, offered, host, invocations), prefix).routes
+    durable = durable_service(offered)
+    routes = RouteTable(routes_of(handler, offered, host, invocations, durable), prefix).routes
     if readiness:
         health = HealthChecks()
+        if durable is not None:
+            health.add_check("durable runs", durable.is_ready)
         if configure_health is not None:
             configure_health(health)
         routes.append(readiness_route(health, host))
     pipeline = make_pipeline(host, RouteTable(routes), [server_header_segment("agentserver-invocations")])
     _serve(app, pipeline)
-    _wind_down(app, host)
-    _observe(app, host, pipeline)
+    _wind_down(app, host, durable)
+    _observe(app, host, pipeline, durable)
 
 
-def _wind_down(app: web.Application, host: HostContext) -> None:
+def _wind_down(app: web.Application, host: HostContext, durable: DurableService | None) -> None:
     async def shut_down(_app: web.Application) -> None:
         host.lifetime.begin_shutdown()
         host.lifetime.begin_drain()
@@ -123,6 +130,8 @@ def _wind_down(app: web.Application, host: HostContext) -> None:
         await host.lifetime.drain(
             host.shutdown_timeout
         )  # the runner has ended the requests, not what they spawned
+        if durable is not None:
+            await durable.stop()
         if host.provider is not None:
             await host.provider.aclose()
 
@@ -130,7 +139,9 @@ def _wind_down(app: web.Application, host: HostContext) -> None:
     app.on_cleanup.append(clean_up)
 
 
-def _observe(app: web.Application, host: HostContext, pipeline: Pipeline) -> None:
+def _observe(
+    app: web.Application, host: HostContext, pipeline: Pipeline, durable: DurableService | None
+) -> None:
     telemetry = Telemetry(host.environment, TracingOptions(), pipeline)
     make_singletons = None if host.provider is None else eager_singletons(host.provider)
 
@@ -138,6 +149,8 @@ def _observe(app: web.Application, host: HostContext, pipeline: Pipeline) -> Non
         telemetry.start()
         if make_singletons is not None:
             await run_at_startup([make_singletons])
+        if durable is not None:
+            await run_at_startup([durable.start])
 
     async def flush(_app: web.Application) -> None:
         await telemetry.stop()

@@ -35,7 +35,7 @@ class Shell:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.port = free_port()
-        self.environment = clean_environment({"PORT": str(self.port)})
+        self.environment = clean_environment({"PORT": str(self.port), "AGENTSERVER_STORE": "memory"})
         self.server: asyncio.subprocess.Process | None = None
 
     async def enter(self, block: Block) -> None:

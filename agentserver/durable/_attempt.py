@@ -1,0 +1,153 @@
+"""One attempt of a run: its life from its first step to its end, and what others tell it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from agentserver.durable._engine import DisplacedError
+from agentserver.durable._records import End, Journal, Status
+from agentserver.durable._steps import Steps
+from agentserver.durable._values import ValueRefusedError, encode, error_of
+from agentserver.durable.run import Run
+from agentserver.errors import InvocationError
+
+logger = logging.getLogger("agentserver")
+
+_QUIET: Final = 0.05
+"""Seconds without a recorded step after which a cancelled run is where it was before a crash."""
+
+
+class Attempt(Steps):
+    """One attempt: runs once its journal is there."""
+
+    def supersede(self) -> None:
+        """Tell it that a later input waits."""
+        self.is_superseded = True
+
+    def park(self) -> None:
+        """Begin no further step: the process is about to end."""
+        self.is_parked = True
+
+    async def leave(self, timeout: float) -> None:
+        """Let the steps under way finish within *timeout* seconds, then go, for another process to go on."""
+        self.park()
+        if self._under_way:
+            self._idle.clear()
+            try:
+                await asyncio.wait_for(self._idle.wait(), timeout)
+            except asyncio.TimeoutError:
+                logger.info(
+                    "the run %s goes on with a step that had not ended", self.record.asked.invocation_id
+                )
+        self._is_leaving = True
+        self._end_body()
+
+    def abandon(self) -> None:
+        """Write nothing any more, what waits for the store included."""
+        self._is_lost = True
+        self._writer.abandon()
+
+    async def run(self, handler: Callable[[Run, Any], Awaitable[Any]]) -> None:
+        """Call *handler* with the run and its input, and record how it ends."""
+        self._body = asyncio.create_task(self._call_handler(handler), name="durable run")
+        if self._told_to_end.is_set():
+            self._body.cancel()  # it never begins
+        else:
+            kind = "recovered" if self.record.recoveries else "run_start"
+            self._writer.add_event(_beginning(self._journal), kind=kind)
+        watch = asyncio.create_task(self._cancel_when_quiet()) if self._is_cancel_due else None
+        told = asyncio.create_task(self._told_to_end.wait())
+        await asyncio.wait({self._body, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._body.done():
+            await asyncio.wait({self._body}, timeout=self._durable.cancel_grace)
+        for helper in (watch, told):
+            if helper is not None:
+                helper.cancel()
+        if not self._body.done():
+            logger.warning("the run %s ignores its cancellation", self.record.asked.invocation_id)
+        if not self._is_lost:
+            await self._record_end(self._body)
+        self._is_lost = True  # what still runs of it records nothing
+        await self._writer.settle()
+
+    async def _call_handler(self, handler: Callable[[Run, Any], Awaitable[Any]]) -> Any:
+        try:
+            return await handler(Run(self), json.loads(self.record.asked.input))
+        except SystemExit as error:
+            raise RuntimeError(f"run called sys.exit({error.code!r}), which ends nothing here") from error
+
+    async def _cancel_when_quiet(self) -> None:
+        while self._is_cancel_due:
+            replayed = self._replayed
+            await asyncio.sleep(_QUIET)
+            if replayed == self._replayed:
+                self._deliver_cancel()
+
+    async def _record_end(self, body: asyncio.Task[Any]) -> None:
+        is_cut_short = not body.done() or body.cancelled()
+        if self._is_leaving and is_cut_short and not self._mismatch:
+            return
+        status, output, error = self._outcome(body)
+        now = self._clock()
+        keep, keep_events = self._durable.keep, self._durable.keep_events or self._durable.keep
+        ended = self.record._replace(
+            status=status,
+            updated=now,
+            retries=self.retries,
+            last_event=self._writer.last_event + 1,
+            output=output,
+            error=error,
+        )
+        told = {"type": status.value, **ended.snapshot()}
+        self._writer.add_event(json.dumps(told, separators=(",", ":")), kind=status.value)
+        end = End(status, output, error, now + keep.total_seconds(), now + keep_events.total_seconds())
+        try:
+            await self._writer.write(end=end)
+        except DisplacedError:
+            return
+
+    def _outcome(self, body: asyncio.Task[Any]) -> tuple[Status, str | None, str | None]:
+        name = self.record.asked.invocation_id
+        is_cut_short = not body.done() or body.cancelled()
+        failure = None if is_cut_short else body.exception()
+        if failure is None and not is_cut_short and not self.is_cancelled:
+            left = self._journal.steps.keys() - self._asked
+            recorded = [key for key in left if self._journal.steps[key].outcome is not None]
+            if recorded and not self._mismatch:
+                self._mismatch = f"the recorded step {recorded[0].name!r} was not called"
+        if self._mismatch:
+            logger.error("the run %s was begun by other code: %s", name, self._mismatch)
+            return _failed("version_mismatch", f"The run was begun by other code: {self._mismatch}")
+        if self.is_cancelled:
+            return Status.CANCELLED, None, None
+        if is_cut_short:
+            logger.error("the run %s cancelled itself", name)
+            return _failed("internal_error", "Internal server error")
+        if failure is None:
+            try:
+                limit = self._durable.max_value_size
+                return Status.COMPLETED, encode(body.result(), "what run returned", limit), None
+            except ValueRefusedError as refused:
+                failure = refused
+        assert isinstance(failure, Exception)
+        level = logging.INFO if isinstance(failure, InvocationError) else logging.ERROR
+        logger.log(level, "the run %s failed", name, exc_info=failure)
+        return Status.FAILED, None, json.dumps(error_of(failure))
+
+
+def _beginning(journal: Journal) -> str:
+    run = journal.run
+    if not run.recoveries:
+        return json.dumps({"type": "run_start", "attempt": run.retries + 1})
+    names = [step.key.name for step in journal.steps.values() if step.outcome is not None]
+    last = next((name for name in reversed(names) if not name.startswith("~")), None)
+    told = {"type": "recovered", "attempt": run.retries + 1, "recoveries": run.recoveries, "last_step": last}
+    return json.dumps(told)
+
+
+def _failed(code: str, message: str) -> tuple[Status, str | None, str | None]:
+    return Status.FAILED, None, json.dumps({"code": code, "message": message})

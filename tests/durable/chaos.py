@@ -1,0 +1,171 @@
+"""Kill -9 at random moments, and look at what is left: ``python -m tests.durable.chaos --kills 500``.
+
+Each round starts an agent, lets clients begin runs and repeat requests, and kills the process. At the end all
+runs must be finished, no step recorded twice, every step's effect there, event ids without gap, and each run
+the only one of its key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from agentserver.testing import ServerProcess, run_server
+from tests.servers import ROOT
+
+STEPS, PARTS = 6, 3
+CLIENTS = 4
+
+
+class Chaos:
+    """One series of kills.
+
+    Args:
+        folder: Where the store and the file of effects are.
+        seed: What chance depends on.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.store = folder / "runs.sqlite3"
+        self.effects = folder / "effects.txt"
+        self.random = random.Random(seed)
+        self.asked: dict[str, str] = {}  # key -> the id of the run, once somebody was told it
+        self.started = 0
+
+    def server(self, *, port: int | None = None) -> Any:
+        """An agent on the store."""
+        return run_server(
+            "-m",
+            "tests.durable.agents",
+            "Effects",
+            environment={"AGENTSERVER_STORE": str(self.store), "AGENTSERVER_LOG_LEVEL": "ERROR"},
+            port=port,
+            cwd=ROOT,
+        )
+
+    async def kill_once(self) -> None:
+        """Start an agent, let clients ask, kill it."""
+        async with self.server() as server:
+            assert isinstance(server, ServerProcess)
+            moment = self.random.uniform(0.0, 0.35)
+            async with aiohttp.ClientSession(server.url) as client:
+                asking = [asyncio.create_task(self.ask(client)) for _ in range(CLIENTS)]
+                await asyncio.sleep(moment)
+                server.process.kill()
+                await asyncio.gather(*asking, return_exceptions=True)
+                await server.process.wait()
+
+    async def ask(self, client: aiohttp.ClientSession) -> None:
+        """Begin runs and repeat requests until the agent is gone."""
+        while True:
+            fresh = not self.asked or self.random.random() < 0.5
+            if fresh:
+                self.started += 1
+                key = f"key-{self.started}"
+                self.asked[key] = ""
+            else:
+                key = self.random.choice(list(self.asked))
+            try:
+                await self.post(client, key)
+            except (aiohttp.ClientError, OSError):
+                return
+            await asyncio.sleep(self.random.uniform(0.0, 0.1))
+
+    async def post(self, client: aiohttp.ClientSession, key: str) -> str:
+        """Ask for the run of *key*; it must be the one that was told before."""
+        task = {"file": str(self.effects), "steps": STEPS, "parts": PARTS, "pause": 0.005}
+        headers = {"x-client-idempotency-key": key}
+        async with client.post("/invocations", json=task, headers=headers) as response:
+            told = await response.json()
+            assert response.status in {200, 202}, told
+        name = str(told["invocation_id"])
+        assert self.asked[key] in {"", name}, f"{key} was {self.asked[key]}, and is {name}"
+        self.asked[key] = name
+        return name
+
+    async def finish(self) -> dict[str, Any]:
+        """Let the last process finish all runs; what they are then."""
+        async with self.server() as server:
+            async with aiohttp.ClientSession(server.url) as client:
+                for key, name in self.asked.items():
+                    if name:
+                        assert await self.post(client, key) == name, "a run was lost"
+                end = time.monotonic() + 60
+                while await self.unfinished(client):
+                    assert time.monotonic() < end, "runs do not end"
+                    await asyncio.sleep(0.05)
+        return self.judge()
+
+    async def unfinished(self, client: aiohttp.ClientSession) -> list[Any]:
+        """The runs that are not finished."""
+        async with client.get("/invocations?status=in_progress") as response:
+            runs: list[Any] = (await response.json())["runs"]
+            return runs
+
+    def judge(self) -> dict[str, Any]:
+        """Look at the store itself, and at the effects."""
+        file = sqlite3.connect(self.store)
+        runs = file.execute("SELECT number, invocation_id, status, output, recoveries FROM runs").fetchall()
+        effects = Counter(self.effects.read_text().splitlines())
+        expected = sum(range(STEPS)) + sum(100 + number for number in range(PARTS))
+        numbers = [*range(STEPS), *(100 + number for number in range(PARTS))]
+        repeated = 0
+        for number, name, status, output, _ in runs:
+            assert (status, output) == ("completed", str(expected)), (name, status, output)
+            ids = [
+                row[0] for row in file.execute("SELECT id FROM events WHERE run = ? ORDER BY id", (number,))
+            ]
+            assert ids == list(range(1, len(ids) + 1)), f"{name} has a gap: {ids}"
+            steps = file.execute("SELECT count(*) FROM steps WHERE run = ?", (number,)).fetchone()[0]
+            assert steps == len(numbers), f"{name} has {steps} steps"
+            bodies = file.execute(
+                "SELECT count(*), count(DISTINCT data) FROM events WHERE run = ? AND data LIKE '{\"after%'",
+                (number,),
+            ).fetchone()
+            assert bodies == (STEPS, STEPS), f"{name} has events of its body {bodies}"
+            for step in numbers:
+                assert effects[f"{name} {step}"], f"{name} never did {step}"
+                repeated += effects[f"{name} {step}"] - 1
+        assert {name for name in self.asked.values() if name} <= {row[1] for row in runs}
+        file.close()
+        return {
+            "runs": len(runs),
+            "recoveries": sum(row[4] for row in runs),
+            "steps": len(runs) * len(numbers),
+            "repeated": repeated,
+        }
+
+
+async def rounds(folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    """Kill *kills* times; what is left, judged."""
+    chaos = Chaos(folder, seed)
+    for _ in range(kills):
+        await chaos.kill_once()
+    return await chaos.finish()
+
+
+def main() -> None:
+    """Say what came of it, and with which seed to repeat it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    arguments = parser.parse_args()
+    sys.stdout.write(f"seed {arguments.seed}\n")
+    sys.stdout.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        found = asyncio.run(rounds(Path(folder), arguments.kills, arguments.seed))
+    sys.stdout.write(f"{arguments.kills} kills, no violation: {found}\n")
+
+
+if __name__ == "__main__":
+    main()
