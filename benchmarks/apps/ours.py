@@ -5,9 +5,11 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from aiohttp import WSMsgType, web
-
+# As a new project has them, where both are somebody else's.
+# isort: off
 from agentserver import InvocationContext, InvocationHandler, InvocationsServer
+from aiohttp import WSMsgType, web
+# isort: on
 
 EVENTS = int(os.environ["BENCH_EVENTS"])
 
