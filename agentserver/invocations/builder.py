@@ -24,7 +24,10 @@ from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
 
 
 class AgentHostBuilder(HostBuilder):
-    """Collects what a host is made of; ``build()`` checks it and makes the host."""
+    """Collects what a host is made of; ``build()`` checks it and makes the host.
+
+    Made by ``AgentHost.create_builder()``.
+    """
 
     def add_invocations(
         self, handler: HandlerSource, *, options: InvocationsServerOptions | None = None
@@ -65,7 +68,7 @@ class AgentHostBuilder(HostBuilder):
 
 
 class AgentHost(Host):
-    """A host, ready to run; ``AgentHost.create_builder()`` is where it begins."""
+    """A host, ready to run; made by a builder, and ``AgentHost.create_builder()`` is where that begins."""
 
     @staticmethod
     def create_builder(environment: FoundryEnvironment | None = None) -> AgentHostBuilder:
