@@ -98,7 +98,10 @@ class InvocationHandler(ABC):
         raise OperationNotFoundError
 
     def get_asyncapi_yaml(self, request: web.Request) -> Operation:
-        """Answer ``GET /invocations/docs/asyncapi.yaml``, *request*: a ``str`` is YAML. Else 404."""
+        """Answer ``GET /invocations/docs/asyncapi.yaml``, *request*; 404 unless overridden.
+
+        A ``str`` is YAML.
+        """
         raise OperationNotFoundError
 
 
