@@ -11,14 +11,18 @@ from types import ModuleType
 __all__ = ["arguments", "assigned"]
 
 _SECTION = re.compile(r"^Args:\n(?P<body>(?:[ ]{4}.*\n?|\n)*)", re.MULTILINE)
-_ARGUMENT = re.compile(r"^[ ]{4}(?P<name>\*{0,2}\w+): (?P<text>.*(?:\n[ ]{5,}.*)*)", re.MULTILINE)
+_ARGUMENT = re.compile(r"^[ ]{4}(?P<names>\*{0,2}\w+(?:, \w+)*): (?P<text>.*(?:\n[ ]{5,}.*)*)", re.MULTILINE)
 
 
 def arguments(documented: type | Callable[..., object]) -> Mapping[str, str]:
     """What the docstring of *documented* says under ``Args:``, each on one line."""
     section = _SECTION.search(inspect.getdoc(documented) or "")
     found = _ARGUMENT.finditer(section["body"]) if section else ()
-    return {match["name"].lstrip("*"): " ".join(match["text"].split()) for match in found}
+    return {
+        name.lstrip("*"): " ".join(match["text"].split())
+        for match in found
+        for name in match["names"].split(", ")
+    }
 
 
 def assigned(scope: ModuleType | type) -> Mapping[str, str]:

@@ -101,6 +101,9 @@ class ServiceCollection:
                 is a factory: to register a function as the object, give ``lambda: function``.
             eager: Whether it is made when the host starts, before the start-up hooks and the first request,
                 instead of at first use. If that fails, the process ends with one line that says so.
+
+        Raises:
+            ServiceError: If the object is none of that type.
         """
         if implementation is None or is_maker(implementation):
             return self._add(service, ServiceLifetime.SINGLETON, implementation, eager=eager)

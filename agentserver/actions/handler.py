@@ -92,7 +92,17 @@ class InvocationActionHandler(InvocationWebSocketHandler):
         """
 
     async def get_invocation(self, context: ActionContext) -> Any:
-        """Answer ``get_invocation`` for ``context.invocation_id``; ``not_found`` unless overridden."""
+        """Answer ``get_invocation`` for ``context.invocation_id``; ``not_found`` unless overridden.
+
+        Args:
+            context: The ids of the invocation that is asked for, and what the connection's context has.
+
+        Returns:
+            A JSON value or a dataclass.
+
+        Raises:
+            NotFoundError: Unless overridden.
+        """
         raise NotFoundError("This agent does not answer get_invocation")
 
     async def cancel_invocation(self, context: ActionContext) -> Any:
@@ -100,18 +110,35 @@ class InvocationActionHandler(InvocationWebSocketHandler):
 
         Unless overridden it cancels the task that runs that invocation, which then ends with the error
         ``cancelled``, and answers ``{"status": "cancelled"}``; with nothing running it is ``not_found``.
+
+        Args:
+            context: The ids of the invocation that is to end, and what the connection's context has.
+
+        Returns:
+            A JSON value or a dataclass.
+
+        Raises:
+            NotFoundError: If nothing runs under that id.
         """
         if not await context.cancel():
             raise NotFoundError("No invocation with this invocation_id is running on this connection")
         return {"status": "cancelled"}
 
     async def get_actions_openapi(self, request: web.Request) -> Any:
-        """Answer ``GET /invocations_ws/docs/openapi.json``; what `get_openapi` answers unless overridden."""
+        """Answer *request* for ``/invocations_ws/docs/openapi.json``; as `get_openapi` unless overridden."""
         document = self.get_openapi(request)
         return await document if inspect.isawaitable(document) else document
 
     async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
-        """Speak the action protocol on one connection until it ends."""
+        """Speak the action protocol on one connection until it ends.
+
+        Args:
+            websocket: The open connection.
+            context: The connection's.
+
+        Raises:
+            TypeError: If the server did not open the connection.
+        """
         if not isinstance(websocket, WebSocket):
             raise TypeError("actions are spoken on the WebSocket that the server opened, and on no other")
         await ActionServerConnection(self, websocket, context).run()

@@ -128,7 +128,7 @@ class ActionStream:
         return frame
 
     def put(self, frame: InvocationFrame | ClientError, size: int) -> bool:
-        """Take *frame* from the connection; False when the reader is so far behind that this is the end."""
+        """Take *frame* of *size* bytes; False when the reader is so far behind that this is the end."""
         behind = self._frames.qsize()
         if behind >= _BACKLOG or (behind and self._waiting_size + size > _BACKLOG_SIZE):
             words = f"the stream is over: its reader was {behind} payloads behind"

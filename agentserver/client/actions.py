@@ -136,16 +136,16 @@ class ActionsConnection:
                 async for payload in stream:
                     print(payload)
 
-        Leaving the block early cancels the invocation. Arguments and errors as for :meth:`invoke`, raised on
-        entering the block and while iterating, but for *idle_timeout*: seconds between two payloads; None is
-        the client's ``timeouts.answer``.
+        Leaving the block early cancels the invocation. *payload*, *invocation_id* and *session_id* are as for
+        :meth:`invoke`, and so are the errors, raised on entering the block and while iterating.
+        *idle_timeout* is the seconds between two payloads; None is the client's ``timeouts.answer``.
         """
         chosen = str(uuid.uuid4()) if invocation_id is None else invocation_id
         frame = Invoke(payload, chosen, session_id or self._session_id)
         return ActionStream(self._usable, frame, chosen, limit(idle_timeout, self._timeout))
 
     async def get(self, invocation_id: str, *, timeout: float | None = None) -> Any:
-        """Return the state of an invocation, as the agent tells it.
+        """Return the state of *invocation_id*, as the agent tells it; *timeout* is as for :meth:`invoke`.
 
         Raises:
             ActionError: ``not_found`` if the agent knows no such invocation or has no ``get``; the others as
@@ -156,7 +156,9 @@ class ActionsConnection:
         return await within(seconds, asking, invocation_id)
 
     async def cancel(self, invocation_id: str, *, timeout: float | None = None) -> Any:
-        """Cancel an invocation, one that streams on this connection included, and return the answer.
+        """Cancel *invocation_id*, even one that streams on this connection, and return the answer.
+
+        *timeout* is as for :meth:`invoke`.
 
         Raises:
             ActionError: ``not_found`` if nothing runs under that id; the others as for :meth:`invoke`.

@@ -227,7 +227,7 @@ class InvocationsClient(DurableCalls):
             yield stream
 
     async def get(self, invocation_id: str, *, timeout: float | None = None) -> Answer:
-        """Return the state of an invocation, as the agent tells it.
+        """Return the state of *invocation_id*, as the agent tells it; *timeout* is as for :meth:`invoke`.
 
         On the hosting platform, ask in the session of the invocation: ``client.session(answer.session_id)``.
 
@@ -239,7 +239,7 @@ class InvocationsClient(DurableCalls):
         return await self._http.answer(Call("GET", url, invocation_id, self.session_id, timeout=timeout))
 
     async def cancel(self, invocation_id: str, *, timeout: float | None = None) -> Answer:
-        """Cancel an invocation and return what the agent says to it.
+        """Cancel *invocation_id* and return what the agent says to it; *timeout* is as for :meth:`invoke`.
 
         Raises:
             ResponseError: 404 ``not_found`` if the agent knows no such invocation or has no ``cancel``; the

@@ -39,7 +39,12 @@ class AccessToken(Protocol):
 
 @dataclass(frozen=True)
 class Token:
-    """A token and the Unix time, in seconds, of its end."""
+    """A token and its end.
+
+    Args:
+        token: The token itself.
+        expires_on: The Unix time, in seconds, at which it ends.
+    """
 
     token: str
     expires_on: float

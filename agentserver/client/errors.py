@@ -141,7 +141,12 @@ class ConnectionClosedError(ClientError):
 
 
 class ActionError(ClientError):
-    """An action was answered with an error frame (contract, section 6)."""
+    """An action was answered with an error frame (contract, section 6).
+
+    Args:
+        code: The ``code`` of the frame.
+        message: The ``message`` of the frame.
+    """
 
     def __init__(
         self, code: str, message: str, *, invocation_id: str | None = None, session_id: str | None = None

@@ -72,7 +72,7 @@ class Retry:
             raise ValueError("first_delay and max_delay need to be 0 or more seconds")
 
     def delay(self, attempt: int, retry_after: float | None = None) -> float:
-        """Seconds to wait after the *attempt*-th try, counted from 1, failed."""
+        """Seconds to wait after the *attempt*-th try, from 1, failed; *retry_after* if it is given."""
         if retry_after is not None:
             return retry_after
         whole: float = min(self.first_delay * 2 ** min(attempt - 1, 32), self.max_delay)

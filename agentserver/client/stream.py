@@ -24,6 +24,7 @@ class Stream:
 
     ``async for chunk in stream`` gives bytes as they come, ``stream.text()`` gives strings that are never
     cut inside a character, ``stream.events()`` gives server-sent events.
+    Made by :meth:`InvocationsClient.stream`.
 
     Raises:
         LostConnectionError: If the connection breaks before the end.

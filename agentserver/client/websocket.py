@@ -99,7 +99,7 @@ class Connection:
         return self._messages()
 
     async def send(self, message: str | bytes) -> None:
-        """Send a text (``str``) or binary (``bytes``) message.
+        """Send *message*, a text (``str``) or a binary one (``bytes``).
 
         With reconnecting on, a message that finds the connection broken waits for the next one; a message
         that was on its way when it broke is not sent again, for it may have arrived. A peer that does not
@@ -149,7 +149,7 @@ class Connection:
         return message
 
     async def receive_json(self, timeout: float | None = None) -> Any:
-        """Return the next message, read as JSON.
+        """Return the next message, read as JSON; *timeout* is as for :meth:`receive`.
 
         Raises:
             AnswerError: If it is not JSON; it is taken all the same. The others as for :meth:`receive`.

@@ -22,7 +22,13 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one requirement, and why."""
+    """What became of one requirement, and why.
+
+    Args:
+        requirement: The requirement.
+        outcome: What became of it.
+        reason: Why, if it was missed or left out.
+    """
 
     requirement: Requirement
     outcome: Outcome

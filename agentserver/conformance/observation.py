@@ -73,7 +73,7 @@ class Observation:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Observation:
-        """The observation that a recording keeps. What the server printed is not in it."""
+        """The observation that *record*, of a recording, keeps. What the server printed is not in it."""
         return cls(record["id"], list(record["results"]), record.get("close_events"), recorded=True)
 
 

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class AgentHostBuilder(HostBuilder):
-    """Collects what a host is made of; ``build()`` checks it and makes the host."""
+    """Collects what a host is made of; ``build()`` checks it and makes the host.
+
+    Made by ``AgentHost.create_builder()``.
+    """
 
     def add_invocations(
         self, handler: HandlerSource, *, options: InvocationsServerOptions | None = None
@@ -71,7 +74,7 @@ class AgentHostBuilder(HostBuilder):
 
 
 class AgentHost(Host):
-    """A host, ready to run; ``AgentHost.create_builder()`` is where it begins."""
+    """A host, ready to run; made by a builder, and ``AgentHost.create_builder()`` is where that begins."""
 
     @staticmethod
     def create_builder(environment: FoundryEnvironment | None = None) -> AgentHostBuilder:

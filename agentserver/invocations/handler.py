@@ -113,23 +113,38 @@ class InvocationHandler(ABC, Generic[In, Out]):
         """
 
     def get(self, invocation_id: str, request: web.Request, context: InvocationContext) -> Operation:
-        """Answer ``GET /invocations/{invocation_id}``; 404 unless overridden."""
+        """Answer ``GET /invocations/{invocation_id}``; 404 unless overridden.
+
+        Args:
+            invocation_id: The id in the path.
+            request: The request.
+            context: The invocation's ids, client headers, query, isolation keys.
+        """
         raise OperationNotFoundError
 
     def cancel(self, invocation_id: str, request: web.Request, context: InvocationContext) -> Operation:
-        """Answer ``POST /invocations/{invocation_id}/cancel``; 404 unless overridden."""
+        """Answer ``POST /invocations/{invocation_id}/cancel``; 404 unless overridden.
+
+        Args:
+            invocation_id: The id in the path.
+            request: The request.
+            context: The invocation's ids, client headers, query, isolation keys.
+        """
         raise OperationNotFoundError
 
     def get_openapi(self, request: web.Request) -> Operation:
-        """Answer ``GET /invocations/docs/openapi.json``; 404 unless overridden."""
+        """Answer ``GET /invocations/docs/openapi.json``, *request*; 404 unless overridden."""
         raise OperationNotFoundError
 
     def get_asyncapi_json(self, request: web.Request) -> Operation:
-        """Answer ``GET /invocations/docs/asyncapi.json``; 404 unless overridden."""
+        """Answer ``GET /invocations/docs/asyncapi.json``, *request*; 404 unless overridden."""
         raise OperationNotFoundError
 
     def get_asyncapi_yaml(self, request: web.Request) -> Operation:
-        """Answer ``GET /invocations/docs/asyncapi.yaml`` (a ``str`` is YAML); 404 unless overridden."""
+        """Answer ``GET /invocations/docs/asyncapi.yaml``, *request*; 404 unless overridden.
+
+        A ``str`` is YAML.
+        """
         raise OperationNotFoundError
 
 
@@ -143,7 +158,7 @@ class InvocationWebSocketHandler(InvocationHandler, Generic[In, Out]):
     _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET
 
     def handle(self, request: web.Request, context: InvocationContext) -> Operation:
-        """Answer ``POST /invocations``; 404 unless overridden."""
+        """Answer ``POST /invocations``; 404 unless overridden. *request* and *context* are as there."""
         raise OperationNotFoundError
 
     @abstractmethod

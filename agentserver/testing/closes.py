@@ -63,7 +63,7 @@ class CloseEvents:
         return self._events.pop(0)
 
     def add(self, event: CloseEvent) -> None:
-        """Take the next event."""
+        """Take *event*, the next."""
         self._events.append(event)
 
 

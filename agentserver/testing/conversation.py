@@ -19,7 +19,12 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Close:
-    """How a connection ended: the code that was exchanged, 1006 for a broken one, and the reason."""
+    """How a connection ended.
+
+    Args:
+        code: The code that was exchanged, 1006 for a connection that broke.
+        reason: The reason beside it.
+    """
 
     code: int
     reason: str = ""
@@ -55,7 +60,7 @@ class Conversation:
         return self.connection.session_id
 
     async def send(self, message: str | bytes) -> None:
-        """Send a text (``str``) or binary (``bytes``) message."""
+        """Send *message*, a text (``str``) or a binary one (``bytes``)."""
         self._note(">", message)
         await self.connection.send(message)
 
@@ -102,7 +107,7 @@ class Conversation:
         return await self.receive_json()
 
     async def expect(self, *messages: str | bytes) -> None:
-        """Receive exactly these messages, in this order.
+        """Receive exactly *messages*, in this order.
 
         Raises:
             AssertionError: If another comes, or none.
@@ -112,7 +117,7 @@ class Conversation:
                 raise self._failure(f"{_shown(message)} was expected")
 
     async def expect_json(self, *values: Any) -> None:
-        """Receive exactly these values as JSON, in this order.
+        """Receive exactly *values* as JSON, in this order.
 
         Raises:
             AssertionError: If another comes, or none.
@@ -137,7 +142,7 @@ class Conversation:
         raise self._failure("the connection's end was expected, but a message came")
 
     async def close(self, code: int = 1000, reason: str = "") -> Close:
-        """Close from this side, and say how the server answered."""
+        """Close from this side with *code* and *reason*, and say how the server answered."""
         self._note(">", f"close {code} {reason}".rstrip())
         await self.connection.close(code, reason)
         return Close(self.connection.close_code or 1006, self.connection.close_reason)

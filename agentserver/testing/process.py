@@ -37,7 +37,7 @@ class ServerEndedError(AssertionError):
 
 
 class ServerProcess:
-    """A server process on a port of its own; `run_server` makes and ends it.
+    """A server process on a port of its own; made by `run_server`, which ends it too.
 
     Attributes:
         log: The lines that it wrote on standard error, over all its lives.
@@ -130,11 +130,11 @@ class ServerProcess:
         return False
 
     def terminate(self, number: int = signal.SIGTERM) -> None:
-        """Send it a signal."""
+        """Send it the signal *number*."""
         self.process.send_signal(number)
 
     async def exit_code(self, timeout: float = _START_SECONDS) -> int:
-        """Wait for its end, and return its exit code, negative for the signal that killed it."""
+        """Wait *timeout* seconds at most for its end; return its exit code, negative for a signal."""
         code = await asyncio.wait_for(self.process.wait(), timeout)
         await asyncio.gather(*self._readers)
         return code

@@ -34,7 +34,7 @@ class CapturedSpans:
         return [span.name for span in self._spans]
 
     async def named(self, name: str, *, timeout: float = DEADLINE_SECONDS) -> ReadableSpan:
-        """The first span of that name; waits for its end.
+        """The first span with the name *name*; waits for its end.
 
         Raises:
             AssertionError: If none ends within *timeout* seconds.
@@ -52,7 +52,7 @@ class CapturedSpans:
         ]
 
     def add(self, span: ReadableSpan) -> None:
-        """Take the next span."""
+        """Take *span*, the next."""
         self._spans.append(span)
 
 
