@@ -10,7 +10,7 @@ WORKERS ?= 2
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-one test-templates lint style types bench bench-quick check lock hardening parity \
+.PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity \
 	autobahn aiohttp-suite fuzz clean
 
 # What a sample needs beside the distribution stands in a file of its own.
@@ -44,6 +44,12 @@ lint: $(VENV)/.test  ## rules and format
 types: $(VENV)/.test  ## mypy and pyright, both strict
 	$(BIN)/mypy && for sample in samples/*/; do $(BIN)/mypy $$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+page-types:  ## the types of the inspector's page; needs npm
+	mkdir -p build
+	npm install --silent --no-audit --no-fund --prefix build typescript@5
+	build/node_modules/.bin/tsc --noEmit --allowJs --checkJs --strict --target es2022 --module es2022 \
+		--moduleResolution bundler --lib es2023,dom,dom.iterable agentserver/inspector/page/app.js
 
 bench:  ## some minutes: ours beside its peers on two quiet cores, into docs/performance.md
 	$(PYTHON) -m benchmarks --page

@@ -32,6 +32,7 @@ ARROWS = {
     "actions": LOW | {"_http", "_telemetry", "_websocket", "_hosting", "invocations"},
     "client": LOW | {"actions"},
     "conformance": {"wire"},
+    "inspector": LOW | {"_http", "_telemetry", "client"},
 }
 ABOVE = {"testing", "cli"}  # they may use everything below
 # Of actions, the client may use what has no server in it.
