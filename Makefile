@@ -12,8 +12,8 @@ KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-one test-templates lint style types bench bench-quick check lock hardening parity \
-	autobahn aiohttp-suite chaos fuzz compat docs docs-serve docs-check clean
+.PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity \
+	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -25,9 +25,12 @@ wheel: | $(VENV)/bin/python  ## build what to install, until PyPI has it, into d
 	@ls dist/*.whl
 
 test: lint types  ## set up and run lint, types and every test; says how long it took
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not alone' --cov --cov-report=term $(ARGS)
-	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not alone and not browser' --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -m 'alone and not browser' $(ARGS) || [ $$? -eq 5 ]
 	@echo "make $@ took $$(( $$(date +%s) - $(STARTED) )) s"
+
+inspector-test: $(VENV)/.test  ## a minute: the inspector's page in a real Chromium, which the system must have
+	$(BIN)/python -m pytest tests/inspector $(ARGS)
 
 test-one: $(VENV)/.test  ## one test file: make test-one FILE=tests/http/test_errors.py
 	$(BIN)/python -m pytest $(FILE) $(ARGS)
@@ -46,6 +49,12 @@ lint: $(VENV)/.test  ## rules and format
 types: $(VENV)/.test  ## mypy and pyright, both strict
 	$(BIN)/mypy && for sample in samples/*/; do $(BIN)/mypy $$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+page-types:  ## the types of the inspector's page; needs npm
+	mkdir -p build
+	npm install --silent --no-audit --no-fund --prefix build typescript@5
+	build/node_modules/.bin/tsc --noEmit --allowJs --checkJs --strict --target es2022 --module es2022 \
+		--moduleResolution bundler --lib es2023,dom,dom.iterable agentserver/inspector/page/app.js
 
 bench:  ## some minutes: ours beside its peers on two quiet cores, into docs/performance.md
 	$(PYTHON) -m benchmarks --page

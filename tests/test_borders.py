@@ -28,6 +28,7 @@ OTHERS = {
     ("_hosting/watchdog.py", "_current_frames"),  # sys
     ("_http/unpacking.py", "_Decompress"),  # zlib; a type
     ("_websocket/deflate.py", "_Compress"),  # zlib; a type
+    ("inspector/websocket_frames.py", "_Decompress"),  # zlib; a type
     ("_services/collection.py", "_is_protocol"),  # typing
     ("_services/planner.py", "_is_protocol"),  # typing
     ("actions/_server_connection.py", "_headers"),  # InvocationContext

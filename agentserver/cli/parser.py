@@ -101,6 +101,16 @@ def _dev(commands: _Commands) -> None:
         default=[],
         help="let pages of that origin call the agent, such as http://localhost:3000",
     )
+    parser.add_argument(
+        "--inspector-port",
+        metavar="PORT",
+        type=_port,
+        default=0,
+        help="TCP port of the page that shows and drives the agent; default: any free one",
+    )
+    parser.add_argument(
+        "--no-inspector", dest="inspector", action="store_false", help="start without that page"
+    )
 
 
 def _server(parser: argparse.ArgumentParser, host: str | None = None) -> None:

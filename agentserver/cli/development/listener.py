@@ -14,8 +14,13 @@ _BACKLOG = 1024
 _EVERY = {"0.0.0.0", "::"}
 
 
-def open_listener(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int, option: str = "--port") -> socket.socket:
     """Listen on *host*, a name or an address, empty for all, and *port*, 0 for any free one.
+
+    Args:
+        host: See above.
+        port: See above.
+        option: What chooses the port, for the message.
 
     Raises:
         CommandError: If that cannot be listened on.
@@ -26,7 +31,7 @@ def open_listener(host: str, port: int) -> socket.socket:
         family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
         return socket.create_server(address, family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise CommandError(_sentence(host, port, error), Exit.FAILED) from None
+        raise CommandError(_sentence(host, port, option, error), Exit.FAILED) from None
 
 
 def address_of(listener: socket.socket) -> str:
@@ -36,8 +41,8 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{shown}:{port}" + (" (every address of this machine)" if host in _EVERY else "")
 
 
-def _sentence(host: str, port: int, error: OSError) -> str:
+def _sentence(host: str, port: int, option: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is taken: stop the process that listens on it, or give another --port"
+        return f"port {port} is taken: stop the process that listens on it, or give another {option}"
     words = error.strerror or os.strerror(error.errno or 0)
     return f"cannot listen on {host or '*'}:{port}: {words}; give another --host or --port"

@@ -13,7 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agentserver import FoundryEnvironment
 from agentserver.cli.development.listener import open_listener
@@ -21,6 +21,9 @@ from agentserver.cli.development.variables import read_variables
 from agentserver.cli.terminal.output import note, styled
 from agentserver.errors import AgentServerError
 from agentserver.wire import LOG_FORMAT_VARIABLE, SHUTDOWN_TIMEOUT_VARIABLE
+
+if TYPE_CHECKING:
+    from agentserver.inspector.inspector import Inspector
 
 __all__ = ["ServerProcess"]
 
@@ -37,14 +40,19 @@ class ServerProcess:
     Args:
         arguments: Those of ``agentserver dev``.
         directory: Where the files with variables are looked for, before the working directory.
+        inspector: Told what becomes of the server, and given a pipe from it.
     """
 
-    def __init__(self, arguments: argparse.Namespace, directory: Path) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, directory: Path, inspector: Inspector | None = None
+    ) -> None:
         self._arguments = arguments
+        self._inspector = inspector
         self._directories = dict.fromkeys((directory, Path.cwd()))
         self._listener: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._sources: list[str] = []
+        self._source_of: dict[str, str] = {}
         self._patience = _DRAIN_SECONDS + _CLEAN_UP_SECONDS
 
     def start(self, *reason: str) -> None:
@@ -62,17 +70,28 @@ class ServerProcess:
             descriptors = (listener.fileno(),)
         for name in ("log_level", "log_format"):
             options[name] = getattr(self._arguments, name)
-        command = [
-            sys.executable,
-            "-m",
-            _PROGRAM,
-            self._arguments.target,
-            *reason,
-        ]
+        inspector = self._inspector
+        if inspector is None:
+            self._process = subprocess.Popen(  # noqa: S603 - our own
+                self._command(reason, options), env=variables, pass_fds=descriptors
+            )
+            return
+        options["tap"] = tap = inspector.tap()
+        try:
+            process = self._process = subprocess.Popen(  # noqa: S603 - our own
+                self._command(reason, options), env=variables, pass_fds=(*descriptors, tap)
+            )
+        finally:
+            os.close(tap)
+        assert self._listener is not None
+        address = self._listener.getsockname()[:2]
+        inspector.agent_started(process.pid, address, variables, self._source_of)
+
+    def _command(self, reason: tuple[str, ...], options: dict[str, object]) -> list[str]:
+        command = [sys.executable, "-m", _PROGRAM, self._arguments.target, *reason]
         for name, value in options.items():
             command += [] if value is None else [f"--{name.replace('_', '-')}={value}"]
-        command += [f"--cors={origin}" for origin in self._arguments.cors]
-        self._process = subprocess.Popen(command, env=variables, pass_fds=descriptors)  # noqa: S603 - our own
+        return command + [f"--cors={origin}" for origin in self._arguments.cors]
 
     def restart(self, reason: str) -> None:
         """End the server and start it anew; what is wrong with the new one is said, and can be mended."""
@@ -85,6 +104,8 @@ class ServerProcess:
         except AgentServerError as error:
             print(styled(f"agentserver: error: {error}", "red", sys.stderr), file=sys.stderr)
             note("waiting for a change", "yellow")
+            if self._inspector is not None:
+                self._inspector.note(f"{error}; waiting for a change", "ERROR")
 
     def stop(self) -> None:
         """End the server; one that does not end by itself is killed."""
@@ -97,7 +118,12 @@ class ServerProcess:
             note(f"the server did not end within {self._patience:g} s and was killed", "yellow")
             self._process.kill()
             self._process.wait()
-        self._process = None
+        self._tell_end(expected=True)
+
+    def signal(self, number: int) -> None:
+        """Send the server a signal, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def close(self) -> None:
         """End the server and let go of the socket."""
@@ -116,7 +142,13 @@ class ServerProcess:
         if self._process is not None and self._process.poll() is not None:
             code = self._process.returncode
             note(f"the server ended with exit code {code}; requests wait for a change", "yellow")
-            self._process = None
+            self._tell_end(expected=False)
+
+    def _tell_end(self, *, expected: bool) -> None:
+        assert self._process is not None
+        if self._inspector is not None:
+            self._inspector.agent_ended(self._process.returncode, expected=expected)
+        self._process = None
 
     def _listen(self, port: int) -> socket.socket:
         """The socket for *port*: the one at hand, unless the variables have named another port since."""
@@ -133,6 +165,8 @@ class ServerProcess:
         variables = {SHUTDOWN_TIMEOUT_VARIABLE: str(_DRAIN_SECONDS)}
         environment = dict(os.environ)
         sources = read_variables(self._directories, environment)
+        self._source_of = dict.fromkeys(variables.keys() - environment.keys(), "agentserver dev")
+        self._source_of.update({name: source.path.name for source in sources for name in source.variables})
         for source in reversed(sources):
             variables.update(source.variables)
         said = [str(source) for source in sources]

@@ -37,6 +37,10 @@ def main() -> int:
         held = _Held(arguments)
         if arguments.log_format is None and LOG_FORMAT_VARIABLE not in os.environ:
             log_for_a_person(FoundryEnvironment.read().log_level, held.announcement)
+        if arguments.tap is not None:
+            from agentserver.inspector.tap import install
+
+            install(arguments.tap)
         HostBuilder.adjust = held.adjust
         web.TCPSite = held.site  # type: ignore[assignment,misc]  # what makes one, in place of the class
         serve(arguments.target)
@@ -123,6 +127,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     parser.add_argument("--listener", type=int, help="a descriptor that listens already")
+    parser.add_argument("--tap", type=int, help="a pipe's descriptor, for the inspector")
     parser.add_argument("--reason", help="why it was restarted")
     parser.add_argument("--since", type=float, help="when that began, in monotonic seconds")
     parser.add_argument("--cors", action="append")

@@ -1,0 +1,118 @@
+// The page: its header, its tabs, and the panel of the one that is chosen.
+import { liveRegion } from "./announce.js";
+import { contractTab } from "./contract.js";
+import { effect, h, signal } from "./dom.js";
+import { environmentTab, exitWords } from "./environment.js";
+import { invokeTab, streamTab } from "./invoke.js";
+import { logTab } from "./log.js";
+import { about, agent, connection, follow } from "./store.js";
+import { websocketTab } from "./websocket.js";
+
+/** @type {[string, () => Node][]} */
+const TABS = [
+  ["Invoke", invokeTab],
+  ["Stream", streamTab],
+  ["WebSocket", websocketTab],
+  ["Log", logTab],
+  ["Environment", environmentTab],
+  ["Contract", contractTab],
+];
+const TAB_KEY = "inspector-tab";
+const SCHEME_KEY = "inspector-scheme";
+
+const chosen = signal(Math.max(0, TABS.findIndex(([name]) => name === sessionStorage.getItem(TAB_KEY))));
+
+function header() {
+  return h(
+    "header",
+    {},
+    h("h1", {}, "agentserver inspector"),
+    h("span", { class: "target" }, () => about.value.target),
+    h("span", { class: "target" }, () => agent.value.address),
+    h("span", { class: () => `state ${agent.value.state}`, id: "agent-state" }, () => stateWords()),
+    h("span", { class: "error", role: "alert" }, () => (connection.value === "here" ? "" : connection.value)),
+    schemes(),
+  );
+}
+
+function stateWords() {
+  const { state, pid, exit, life } = agent.value;
+  if (state === "ended") return `■ ended, ${exitWords(exit)}`;
+  return state === "running" ? `● running, process ${pid}, start ${life}` : "○ starting";
+}
+
+function schemes() {
+  const select = h("select", {
+    onchange: () => {
+      sessionStorage.setItem(SCHEME_KEY, select.value);
+      show();
+    },
+  }, ...["system", "light", "dark"].map((name) => h("option", { value: name }, name)));
+  const show = () => document.documentElement.setAttribute("data-scheme", select.value);
+  select.value = sessionStorage.getItem(SCHEME_KEY) ?? "system";
+  show();
+  return h("label", { class: "scheme" }, "Colours ", select);
+}
+
+function tabs() {
+  const list = h(
+    "div",
+    { role: "tablist", "aria-label": "Views", onkeydown: keydown },
+    ...TABS.map(([name], index) => h("button", {
+      type: "button",
+      role: "tab",
+      id: `tab-${name}`,
+      "aria-selected": () => String(index === chosen.value),
+      "aria-controls": `panel-${name}`,
+      tabindex: () => (index === chosen.value ? 0 : -1),
+      onclick: () => choose(index),
+    }, name)),
+  );
+
+  /** @param {KeyboardEvent} event */
+  function keydown(event) {
+    const last = TABS.length - 1;
+    /** @type {Record<string, number>} */
+    const targets = {
+      ArrowRight: chosen.peek() === last ? 0 : chosen.peek() + 1,
+      ArrowLeft: chosen.peek() === 0 ? last : chosen.peek() - 1,
+      Home: 0,
+      End: last,
+    };
+    const target = targets[event.key];
+    if (target === undefined) return;
+    event.preventDefault();
+    choose(target);
+    /** @type {HTMLElement} */ (list.children[target]).focus();
+  }
+
+  return list;
+}
+
+/** @param {number} index */
+function choose(index) {
+  chosen.value = index;
+  sessionStorage.setItem(TAB_KEY, TABS[index][0]);
+}
+
+/** A tab's panel is made when it is first shown, and kept. */
+function panels() {
+  return TABS.map(([name, make], index) => {
+    const panel = h("div", {
+      role: "tabpanel",
+      id: `panel-${name}`,
+      "aria-labelledby": `tab-${name}`,
+      hidden: () => index !== chosen.value,
+    });
+    let isMade = false;
+    effect(() => {
+      if (isMade || index !== chosen.value) return;
+      isMade = true;
+      queueMicrotask(() => panel.append(make()));
+    });
+    return panel;
+  });
+}
+
+document.body.append(header(), h("nav", {}, tabs()), h("main", {}, ...panels()), liveRegion());
+void follow();

@@ -1,0 +1,1 @@
+"""The inspector, over its interface and in a browser."""
