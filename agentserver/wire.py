@@ -47,10 +47,16 @@ SESSION_ID_QUERY: Final = "agent_session_id"
 
 # --- Durable runs (contract, section 11)
 
-IDEMPOTENCY_HEADERS: Final = ("x-client-idempotency-key", "idempotency-key")
+CLIENT_IDEMPOTENCY_KEY_HEADER: Final = "x-client-idempotency-key"
+"""The caller's key of a run, in a header that the platform passes on: a repeated POST joins the first run."""
+IDEMPOTENCY_KEY_HEADER: Final = "idempotency-key"
+"""The same under its usual name."""
+IDEMPOTENCY_HEADERS: Final = (CLIENT_IDEMPOTENCY_KEY_HEADER, IDEMPOTENCY_KEY_HEADER)
 IDEMPOTENCY_REPLAYED_HEADER: Final = "idempotency-replayed"
+"""On the answer to a POST that joined a run: ``true``."""
 LAST_EVENT_ID_QUERY: Final = "last_event_id"
 LAST_EVENT_ID_HEADER: Final = "last-event-id"
+"""The id of the last event that the caller has: the stream goes on after it."""
 
 # --- Identifiers (contract, section 2)
 

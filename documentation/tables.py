@@ -70,7 +70,9 @@ def _variables() -> str:
 
 def _headers() -> str:
     meanings = assigned(wire)
-    named = {name: value for name, value in vars(wire).items() if "_HEADER" in name}
+    named = {
+        name: value for name, value in vars(wire).items() if "_HEADER" in name and isinstance(value, str)
+    }
     return _table(("header", "meaning"), ((f"`{value}`", meanings[name]) for name, value in named.items()))
 
 

@@ -167,6 +167,8 @@ class Host:
             self._watchdog.stop()
         if self._listener is not None:
             self._listener.close()
+            if self._server is not None:
+                self._server.close_kept_alive()
             await asyncio.sleep(ARRIVAL_TIME)
         if self._server is not None:
             self._server.pre_shutdown()

@@ -75,6 +75,7 @@ class HostConnection(ParserConnection):
 
     __slots__ = (
         "_has_half_a_head",
+        "_has_served",
         "_is_last",
         "_max_body_size",
         "_pipeline",
@@ -107,6 +108,7 @@ class HostConnection(ParserConnection):
         self._request_class = requests
         self._max_body_size = pipeline.max_body_size
         self._is_last = False
+        self._has_served = False
         self._has_half_a_head = False  # what came last is the beginning of a request, and no more
         self.receiving: StreamReader | None = None
         self.heard = False
@@ -138,6 +140,11 @@ class HostConnection(ParserConnection):
                 self.receiving = None
                 if receiving.exception() is None:
                     receiving.set_exception(PayloadTooLargeError(self._max_body_size))
+
+    def close_if_kept_alive(self) -> None:
+        """End if it waits for another request than its first."""
+        if self._has_served and self.idle_since is not None:
+            self.close()
 
     def close(self) -> None:
         """End after the request that is being served; its body may still arrive."""
@@ -274,6 +281,7 @@ class HostConnection(ParserConnection):
         return True
 
     def _done(self, *, keep_alive: bool) -> None:
+        self._has_served = True
         self.idle_since = self.loop.time()
         if not keep_alive or self._is_last:
             self.force_close()

@@ -82,6 +82,12 @@ class HostServer(web.Server):
         if not self._open:
             self._all_closed.set()
 
+    def close_kept_alive(self) -> None:
+        """End the connections that wait for another request: they take no new work (contract, section 9)."""
+        for connection in self.connections:
+            assert isinstance(connection, HostConnection)
+            connection.close_if_kept_alive()
+
     async def shutdown(self, timeout: float | None = None) -> None:
         """End all connections, whatever they are doing, and wait until what was sent has left the process.
 

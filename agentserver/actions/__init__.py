@@ -4,7 +4,3 @@
 follow which; none of them does any input or output, and the Python client uses the same three. ``handler``
 is what an agent's author subclasses.
 """
-
-from agentserver._http.late_certificates import import_aiohttp
-
-import_aiohttp()  # before anything here does

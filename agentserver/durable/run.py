@@ -22,6 +22,9 @@ class Run:
     After a crash the handler's ``run`` is called again from its beginning, and every step that was recorded
     gives its recorded result at once. So what has an effect outside, or comes out differently each time (the
     clock, chance, a model), belongs into a step; the rest must do the same again.
+
+    Args:
+        attempt: What carries it out; the framework makes the run and gives it to the handler.
     """
 
     __slots__ = ("_attempt",)
