@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .environments import ROOT, prepare, versions
+from .environments import BEFORE, OURS, ROOT, prepare, prepare_revision, versions
 from .load import build_client
 from .measure import Bench, Sample, Settings
-from .plan import CASES, SERVERS, Load, Probe, Server
+from .plan import CASES, SERVERS, Load, Probe, Server, before
 from .plot import svg
 from .process import LOAD_CORE, SERVER_CORE
 from .report import Summary, chosen, put_between_markers, tables
@@ -51,8 +51,12 @@ def main() -> None:
     ]
     servers = chosen(SERVERS, options.servers, options.quick)
     _refuse_a_small_machine()
+    if options.against:
+        prepare_revision(options.against)
+        servers += [before(server) for server in servers if server.environment == OURS]
     for name in dict.fromkeys(server.environment for server in servers):
-        prepare(name)
+        if name != BEFORE:
+            prepare(name)
     about = _about(settings, servers)
     os.sched_setaffinity(0, {LOAD_CORE})
     samples = _measure(settings, cases, servers)
@@ -88,6 +92,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--cases", help="names of plan.CASES, separated by commas")
     parser.add_argument("--servers", help="names of plan.SERVERS, separated by semicolons")
+    parser.add_argument("--against", metavar="REVISION", help="a git revision of ours to hold ours against")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of each measurement")
     parser.add_argument("--page", action="store_true", help="write the tables and the picture into docs/")

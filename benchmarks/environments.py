@@ -6,11 +6,13 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 OURS = "agentserver"
+BEFORE = "before"
 
 
 def python_of(name: str) -> Path:
@@ -31,6 +33,26 @@ def prepare(name: str) -> None:
     _pip(name, "install", *what)
     if name == OURS:  # the version stays while the sources change
         _pip(name, "install", "--force-reinstall", "--no-deps", str(ROOT))
+    stamp.write_text(wanted)
+
+
+def prepare_revision(revision: str) -> None:
+    """Make the environment of `BEFORE`: this project as it was at a git revision."""
+    archive = ["git", "-C", str(ROOT), "archive", "--format=tar", revision]
+    packed = subprocess.run(archive, capture_output=True, check=False)
+    if packed.returncode:
+        raise SystemExit(f"--against {revision}: {packed.stderr.decode().strip()}")
+    wanted = hashlib.sha256(packed.stdout).hexdigest()
+    stamp = HERE / ".venv" / BEFORE / "installed"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"installing {revision} ...", flush=True)
+    if not python_of(BEFORE).exists():
+        subprocess.run([sys.executable, "-m", "venv", HERE / ".venv" / BEFORE], check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["tar", "-x", "-C", folder], input=packed.stdout, check=True)
+        _pip(BEFORE, "install", f"{folder}[telemetry]")
+        _pip(BEFORE, "install", "--force-reinstall", "--no-deps", folder)
     stamp.write_text(wanted)
 
 

@@ -61,8 +61,8 @@ class Bench:
                 running = [(server, stack.enter_context(self.start(server, mode))) for server in able]
                 for number in range(self.settings.rounds):
                     for case in (case for case in cases if case.mode == mode):
-                        able = [pair for pair in running if _is_there_for(pair[0], case)]
-                        for server, process in _turned(able, number):
+                        there = [pair for pair in running if _is_there_for(pair[0], case)]
+                        for server, process in _turned(there, number):
                             yield self._load(case, server, process, number)
 
     def probes(self, cases: Sequence[Probe], servers: Sequence[Server]) -> Iterator[Sample]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from .environments import BEFORE
+
 YARDSTICK = "aiohttp"
+EARLIER = ", before"
 EVENTS = 500
 MIB = 1 << 20
 
@@ -111,6 +114,12 @@ SERVERS = (
         "import uvicorn; from starlette.applications import Starlette",
     ),
 )
+
+
+def before(server: Server) -> Server:
+    """`server` as it was at the revision that the command line names."""
+    return replace(server, name=server.name + EARLIER, environment=BEFORE)
+
 
 CASES: tuple[Load | Probe, ...] = (
     Load("post_1", "POST echo, 1 connection", "http", 1, 64, quick=True),

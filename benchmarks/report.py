@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from .measure import Sample
-from .plan import CASES, TARGETS, YARDSTICK, Load, Probe, Server, Target
+from .plan import CASES, EARLIER, TARGETS, YARDSTICK, Load, Probe, Server, Target
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 ABSOLUTE = {"endurance"}  # a ratio of two figures that ought to be nothing says nothing
@@ -48,7 +48,7 @@ class Summary:
 
 def tables(summary: Summary, about: dict[str, Any]) -> str:
     """The part of docs/performance.md that a run writes."""
-    parts = [_about(about), _ratios(summary), _targets(summary), _figures(summary)]
+    parts = [_about(about), _ratios(summary), _revisions(summary), _targets(summary), _figures(summary)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -77,6 +77,18 @@ def _ratios(summary: Summary) -> str:
             rows.append([case.title, *(_ratio(cell) if cell else "" for cell in cells)])
     text = f"Cost as a ratio to `{YARDSTICK}` in the same round: the median (least–most of the rounds)."
     return f"{text}\n\n{_table(rows)}"
+
+
+def _revisions(summary: Summary) -> str:
+    pairs = [(was.removesuffix(EARLIER), was) for was in summary.servers if was.endswith(EARLIER)]
+    if not pairs:
+        return ""
+    rows = [["", *(now for now, _ in pairs)]]
+    for case in summary.cases:
+        if case.name not in ABSOLUTE:
+            cells = (summary.figure(case.name, now, was) for now, was in pairs)
+            rows.append([case.title, *(_ratio(cell) if cell else "" for cell in cells)])
+    return f"Now as a ratio to before, in the same round.\n\n{_table(rows)}"
 
 
 def _ratio(figure: Figure) -> str:

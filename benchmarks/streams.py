@@ -25,7 +25,7 @@ CONNECTIONS, STREAMS, CHUNKS = 50, 20, 200
 TOKEN = "x" * 20
 UVLOOP = {"BENCH_LOOP": "uvloop"}
 # Name, environment, program, variables; the first is the one that the others are compared with.
-SERVERS = (
+SERVERS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("bare WebSocket handler, uvloop", "aiohttp", "streams_bare.py", UVLOOP),
     ("the same, asyncio", "aiohttp", "streams_bare.py", {}),
     ("the same, uvloop, bytes ready-made", "aiohttp", "streams_bare.py", {**UVLOOP, "BENCH_READY": "1"}),
@@ -84,14 +84,18 @@ def _run(process: ServerProcess) -> Sample:
     with selectors.DefaultSelector() as selector:
         for connection in connections:
             connection.sendall(_invokes())
-            selector.register(connection, selectors.EVENT_READ)
+            selector.register(connection, selectors.EVENT_READ, connection)
         while selector.get_map():
-            for key, _ in selector.select(60) or _gave_up():
-                data = key.fileobj.recv(1 << 20)  # type: ignore[union-attr]
-                received[key.fileobj].append(data or _gave_up())  # type: ignore[index]
-                missing[key.fileobj] -= len(data)  # type: ignore[index]
-                if missing[key.fileobj] <= 0:  # type: ignore[index]
-                    selector.unregister(key.fileobj)
+            ready = selector.select(60)
+            if not ready:
+                _gave_up()
+            for key, _ in ready:
+                peer: socket.socket = key.data
+                data = peer.recv(1 << 20)
+                received[peer].append(data or _gave_up())
+                missing[peer] -= len(data)
+                if missing[peer] <= 0:
+                    selector.unregister(peer)
     seconds = time.perf_counter() - begun
     client, cpu = time.process_time() - client, process.cpu_seconds() - cpu
     for connection, pieces in received.items():
