@@ -25,7 +25,7 @@ wheel: | $(VENV)/bin/python  ## build what to install, until PyPI has it, into d
 	@ls dist/*.whl
 
 test: lint types  ## set up and run lint, types and every test; says how long it took
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not alone and not browser' --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not alone and not browser' --cov --cov-report=term $(ARGS)
 	$(BIN)/python -m pytest -m 'alone and not browser' $(ARGS) || [ $$? -eq 5 ]
 	@echo "make $@ took $$(( $$(date +%s) - $(STARTED) )) s"
 

@@ -92,7 +92,7 @@ def main() -> int:
         python = make_environment(name, requirements, *options)
         print(f"{name}: {versions(python)}", flush=True)
         if subprocess.run(
-            [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", *arguments.pytest],
+            [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", *arguments.pytest],
             cwd=ROOT,
             check=False,
         ).returncode:

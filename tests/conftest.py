@@ -33,14 +33,6 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist's, which reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, in a parallel run, what shares a costly fixture: a file, and all of the own run."""
-    for item in items:
-        shared = "own_run" if "own_run" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(shared))
-
-
 @pytest.hookimpl(trylast=True)  # after pytest-xdist's: its workers have ended by then
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if is_worker(session.config):

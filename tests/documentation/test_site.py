@@ -30,7 +30,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.xdist_group("documentation")
 def test_every_link_of_the_site_leads_somewhere_and_nothing_comes_from_elsewhere(site: Path) -> None:
     found = pages(site)
     assert len(found) > 30
@@ -38,7 +37,6 @@ def test_every_link_of_the_site_leads_somewhere_and_nothing_comes_from_elsewhere
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.xdist_group("documentation")
 def test_a_link_to_a_directory_leads_to_its_front_page(site: Path) -> None:
     actions = next(page for path, page in pages(site).items() if path.name == "actions.html")
     assert any(link.endswith("samples/10_websocket_actions/README.html") for link in actions.links)
