@@ -12,7 +12,7 @@ KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity \
+.PHONY: run wheel test test-long test-one test-templates lint style types page-types bench bench-quick check lock hardening parity \
 	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
@@ -25,9 +25,12 @@ wheel: | $(VENV)/bin/python  ## build what to install, until PyPI has it, into d
 	@ls dist/*.whl
 
 test: lint types  ## set up and run lint, types and every test; says how long it took
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not alone and not browser' --cov --cov-report=term $(ARGS)
-	$(BIN)/python -m pytest -m 'alone and not browser' $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not alone and not browser and not long' --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -m 'alone and not browser and not long' $(ARGS) || [ $$? -eq 5 ]
 	@echo "make $@ took $$(( $$(date +%s) - $(STARTED) )) s"
+
+test-long: $(VENV)/.test  ## some minutes: the tests that make test has only a short form of
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'long and not alone and not browser' $(ARGS)
 
 inspector-test: $(VENV)/.test  ## a minute: the inspector's page in a real Chromium, which the system must have
 	$(BIN)/python -m pytest tests/inspector $(ARGS)
@@ -62,7 +65,7 @@ bench:  ## some minutes: ours beside its peers on two quiet cores, into docs/per
 bench-quick:  ## a minute: ours beside plain aiohttp
 	$(PYTHON) -m benchmarks --quick
 
-check: test $(VENV)/.supply  ## all that a release must pass: tests, known vulnerabilities, both distributions
+check: test test-long $(VENV)/.supply  ## all that a release must pass: tests, known vulnerabilities, both distributions
 	$(BIN)/python -m hardening.audit
 	$(BIN)/python -m hardening.distributions $(PYTHONS)
 

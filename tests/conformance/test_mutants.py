@@ -35,6 +35,14 @@ def broken_by(mutant: Mutant) -> list[Requirement]:
     ]
 
 
+def needs_a_server_of_its_own(case: Case) -> bool:
+    return case.fresh or not case.starts
+
+
+def starts_many_servers(mutant: Mutant) -> bool:
+    return any(needs_a_server_of_its_own(load_cases()[r.case]) for r in broken_by(mutant))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def unmeasured() -> Iterator[None]:
     """Coverage learns nothing from some hundred servers more, each of which would load it."""
@@ -81,7 +89,7 @@ def seen(request: pytest.FixtureRequest) -> Seen:
     for mutant in wanted:
         for case_id in dict.fromkeys(requirement.case for requirement in broken_by(mutant)):
             case = load_cases()[case_id]
-            alone = mutant.name if case.fresh or not case.starts else ""
+            alone = mutant.name if needs_a_server_of_its_own(case) else ""
             groups.setdefault((case.environment, alone), []).append((mutant, case))
     chunks = [
         tasks[start : start + CHUNK] for tasks in groups.values() for start in range(0, len(tasks), CHUNK)
@@ -100,7 +108,13 @@ def _asked_about(item: Any) -> Mutant | None:
 # --- the tests
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(mutant, id=mutant.name, marks=pytest.mark.long if starts_many_servers(mutant) else ())
+        for mutant in MUTANTS
+    ],
+)
 def test_a_wrong_server_is_caught_by_every_requirement_it_breaks(mutant: Mutant, seen: Seen) -> None:
     broken = broken_by(mutant)
     assert broken
@@ -143,6 +157,7 @@ class _Launcher(ProcessLauncher):
         return _Proxied(super().launch(handler, env))
 
 
+@pytest.mark.long
 def test_the_untouched_server_passes_through_the_same_proxy_without_a_miss() -> None:
     run = run_launched(_Launcher(REFERENCE), load_cases().values(), jobs=4)
     missed = [v for v in run.verdicts(load_requirements().values()) if v.outcome is not Outcome.HELD]
