@@ -376,7 +376,7 @@ class WebSocketConnection(Lender):
         """
         # A transport that its client has reset takes every write and pauses nobody: whoever sends in a loop
         # would never let the loop say so.
-        if self.close_sent or self._transport.is_closing():
+        if self._handshakes.state not in SENDING_STATES or self._transport.is_closing():
             raise self._closed()
         compressed = False
         if self._deflater is not None and compress and opcode < CLOSE:
