@@ -12,7 +12,7 @@ KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-long test-one test-templates lint style types page-types bench bench-quick check lock hardening parity \
+.PHONY: run wheel test test-long test-one test-templates lint style types page-types bench bench-quick bench-rates check lock hardening parity \
 	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
@@ -64,6 +64,9 @@ bench:  ## some minutes: ours beside its peers on two quiet cores, into docs/per
 
 bench-quick:  ## a minute: ours beside plain aiohttp
 	$(PYTHON) -m benchmarks --quick
+
+bench-rates:  ## ten minutes: 1, 10 and 50 streams a second on a quarter of a core, beside the peers, into docs/performance.md
+	$(PYTHON) -m benchmarks.rates --page
 
 check: test test-long $(VENV)/.supply  ## all that a release must pass: tests, known vulnerabilities, both distributions
 	$(BIN)/python -m hardening.audit

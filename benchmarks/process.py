@@ -54,6 +54,11 @@ class ServerProcess:
             time.sleep(0.0005)
         self.start_seconds = time.perf_counter() - begun
 
+    @property
+    def pid(self) -> int:
+        """The process, all of which is one."""
+        return self._process.pid
+
     def __enter__(self) -> ServerProcess:
         return self
 

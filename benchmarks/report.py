@@ -52,12 +52,12 @@ def tables(summary: Summary, about: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def put_between_markers(page: str, part: str) -> str:
+def put_between_markers(page: str, part: str, begin: str = BEGIN, end: str = END) -> str:
     """`page` with what stands between the markers replaced by `part`."""
-    inside = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    inside = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
     if not inside.search(page):
-        raise SystemExit(f"the page has no {BEGIN} ... {END} to write between")
-    return inside.sub(lambda _: f"{BEGIN}\n{part}\n{END}", page)
+        raise SystemExit(f"the page has no {begin} ... {end} to write between")
+    return inside.sub(lambda _: f"{begin}\n{part}\n{end}", page)
 
 
 def _about(about: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The Python library of Microsoft, as its README starts it."""
 
+import asyncio
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket
 
 EVENTS = int(os.environ["BENCH_EVENTS"])
+PAUSE = float(os.environ.get("BENCH_PAUSE", "0"))
 
 
 async def echo(request: Request) -> Response:
@@ -28,6 +30,25 @@ async def events(request: Request) -> Response:
     return StreamingResponse(stream(), media_type="text/event-stream")
 
 
+async def paced_stream() -> AsyncIterator[str]:
+    for number in range(EVENTS):
+        data = json.dumps({"token": number})
+        yield f"data: {data}\n\n"
+        await asyncio.sleep(PAUSE)
+
+
+async def paced_events(request: Request) -> Response:
+    await request.body()
+    return StreamingResponse(paced_stream(), media_type="text/event-stream")
+
+
+async def paced_websocket(websocket: WebSocket) -> None:
+    while (await websocket.receive())["type"] == "websocket.receive":
+        for number in range(EVENTS):
+            await websocket.send_text(json.dumps({"token": number}))
+            await asyncio.sleep(PAUSE)
+
+
 async def websocket_echo(websocket: WebSocket) -> None:
     while (message := await websocket.receive())["type"] == "websocket.receive":
         if message.get("text") is not None:
@@ -37,8 +58,8 @@ async def websocket_echo(websocket: WebSocket) -> None:
 
 
 app = InvocationAgentServerHost(log_level=os.environ.get("BENCH_LOG_LEVEL"))
-if sys.argv[1] == "ws":
-    app.ws_handler(websocket_echo)
+if sys.argv[1].startswith("ws"):
+    app.ws_handler({"ws": websocket_echo, "ws_paced": paced_websocket}[sys.argv[1]])
 else:
-    app.invoke_handler({"http": echo, "sse": events}[sys.argv[1]])
+    app.invoke_handler({"http": echo, "sse": events, "sse_paced": paced_events}[sys.argv[1]])
 app.run()

@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 # isort: on
 
 EVENTS = int(os.environ["BENCH_EVENTS"])
+PAUSE = float(os.environ.get("BENCH_PAUSE", "0"))
 
 
 class Echo(InvocationHandler):
@@ -59,6 +60,57 @@ def actions() -> type[Any]:
     return Actions
 
 
+def paced_events() -> type[Any]:
+    import asyncio
+    import json
+
+    from agentserver import ServerSentEvent
+
+    class PacedEvents(InvocationHandler):
+        async def handle(self, request: web.Request, context: InvocationContext) -> AsyncIterator[Any]:
+            await request.read()
+            for number in range(EVENTS):
+                yield ServerSentEvent(json.dumps({"token": number}))
+                await asyncio.sleep(PAUSE)
+
+    return PacedEvents
+
+
+def paced_websocket() -> type[Any]:
+    import asyncio
+    import json
+
+    from agentserver import InvocationWebSocketHandler
+
+    class PacedWebSocket(InvocationWebSocketHandler):
+        async def handle_websocket(
+            self, websocket: web.WebSocketResponse, context: InvocationContext
+        ) -> None:
+            async for _ in websocket:
+                for number in range(EVENTS):
+                    await websocket.send_str(json.dumps({"token": number}))
+                    await asyncio.sleep(PAUSE)
+
+    return PacedWebSocket
+
+
+def paced_actions() -> type[Any]:
+    import asyncio
+
+    from agentserver import ActionContext, InvocationActionHandler
+
+    class PacedActions(InvocationActionHandler):
+        max_concurrent_invocations = 1000
+
+        async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> AsyncIterator[Any]:
+            for number in range(EVENTS):
+                yield {"token": number}
+                await asyncio.sleep(PAUSE)
+
+    return PacedActions
+
+
 HANDLERS = {"http": lambda: Echo, "sse": events, "ws": websocket_echo, "actions": actions}
+HANDLERS |= {"sse_paced": paced_events, "ws_paced": paced_websocket, "actions_paced": paced_actions}
 
 InvocationsServer.run(HANDLERS[sys.argv[1]]())

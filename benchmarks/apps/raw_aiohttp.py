@@ -1,5 +1,6 @@
 """The yardstick: a plain `web.Application`, as a user would write it without a framework."""
 
+import asyncio
 import json
 import os
 import sys
@@ -7,6 +8,7 @@ import sys
 from aiohttp import WSMsgType, web
 
 EVENTS = int(os.environ["BENCH_EVENTS"])
+PAUSE = float(os.environ.get("BENCH_PAUSE", "0"))
 
 
 async def readiness(request: web.Request) -> web.Response:
@@ -25,6 +27,47 @@ async def events(request: web.Request) -> web.StreamResponse:
         data = json.dumps({"token": number})
         await response.write(f"data: {data}\n\n".encode())
     return response
+
+
+async def paced_events(request: web.Request) -> web.StreamResponse:
+    await request.read()
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for number in range(EVENTS):
+        data = json.dumps({"token": number})
+        await response.write(f"data: {data}\n\n".encode())
+        await asyncio.sleep(PAUSE)
+    return response
+
+
+async def paced_websocket(request: web.Request) -> web.WebSocketResponse:
+    websocket = web.WebSocketResponse()
+    await websocket.prepare(request)
+    async for _ in websocket:
+        for number in range(EVENTS):
+            await websocket.send_str(json.dumps({"token": number}))
+            await asyncio.sleep(PAUSE)
+    return websocket
+
+
+async def paced_actions(request: web.Request) -> web.WebSocketResponse:
+    websocket = web.WebSocketResponse()
+    await websocket.prepare(request)
+
+    async def answer(action: dict[str, str]) -> None:
+        ids = {name: action[name] for name in ("invocation_id", "session_id")}
+        for number in range(EVENTS):
+            chunk = {"type": "stream_chunk", **ids, "payload": {"token": number}}
+            await websocket.send_str(json.dumps(chunk))
+            await asyncio.sleep(PAUSE)
+        await websocket.send_str(json.dumps({"type": "stream_end", **ids}))
+
+    running = set[asyncio.Task[None]]()
+    async for message in websocket:
+        task = asyncio.create_task(answer(json.loads(message.data)))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    return websocket
 
 
 async def websocket_echo(request: web.Request) -> web.WebSocketResponse:
@@ -53,6 +96,9 @@ WORK = {
     "sse": web.post("/invocations", events),
     "ws": web.get("/invocations_ws", websocket_echo),
     "actions": web.get("/invocations_ws", actions),
+    "sse_paced": web.post("/invocations", paced_events),
+    "ws_paced": web.get("/invocations_ws", paced_websocket),
+    "actions_paced": web.get("/invocations_ws", paced_actions),
 }
 
 app = web.Application(client_max_size=30_000_000)

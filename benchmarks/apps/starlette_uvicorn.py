@@ -1,5 +1,6 @@
 """Starlette on uvicorn with uvloop and httptools, access log off."""
 
+import asyncio
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 EVENTS = int(os.environ["BENCH_EVENTS"])
+PAUSE = float(os.environ.get("BENCH_PAUSE", "0"))
 
 
 async def readiness(request: Request) -> Response:
@@ -34,6 +36,26 @@ async def events(request: Request) -> Response:
     return StreamingResponse(stream(), media_type="text/event-stream")
 
 
+async def paced_stream() -> AsyncIterator[str]:
+    for number in range(EVENTS):
+        data = json.dumps({"token": number})
+        yield f"data: {data}\n\n"
+        await asyncio.sleep(PAUSE)
+
+
+async def paced_events(request: Request) -> Response:
+    await request.body()
+    return StreamingResponse(paced_stream(), media_type="text/event-stream")
+
+
+async def paced_websocket(websocket: WebSocket) -> None:
+    await websocket.accept()
+    while (await websocket.receive())["type"] == "websocket.receive":
+        for number in range(EVENTS):
+            await websocket.send_text(json.dumps({"token": number}))
+            await asyncio.sleep(PAUSE)
+
+
 async def websocket_echo(websocket: WebSocket) -> None:
     await websocket.accept()
     while (message := await websocket.receive())["type"] == "websocket.receive":
@@ -47,6 +69,8 @@ WORK = {
     "http": Route("/invocations", echo, methods=["POST"]),
     "sse": Route("/invocations", events, methods=["POST"]),
     "ws": WebSocketRoute("/invocations_ws", websocket_echo),
+    "sse_paced": Route("/invocations", paced_events, methods=["POST"]),
+    "ws_paced": WebSocketRoute("/invocations_ws", paced_websocket),
 }
 
 app = Starlette(routes=[Route("/readiness", readiness), WORK[sys.argv[1]]])
