@@ -287,11 +287,10 @@ def _three(times: tuple[float, float, float]) -> str:
 
 
 def _about(confined: bool) -> str:
-    ours = versions(OURS)
+    ours, today = versions(OURS), datetime.datetime.now(datetime.timezone.utc).date()
     share = f"confined to {SHARE} of a core" if confined else "on a whole core (no quota could be set here)"
     return (
-        f"Measured on {datetime.datetime.now(datetime.timezone.utc).date().isoformat()}: each request a "
-        f"stream of {EVENTS} events, one every {PAUSE * 1e3:.0f} ms; the server {share}, the client on another. "
+        f"Measured on {today}: each request a stream of {EVENTS} events, one every {PAUSE * 1e3:.0f} ms; the server {share}, the client on another. "
         f"Python {ours['python']}, aiohttp {ours['aiohttp']}, {platform.system()} {platform.release()}; "
         f"load average at the start {os.getloadavg()[0]:.1f}."
     )
