@@ -12,7 +12,7 @@ KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-long test-one test-templates lint style types page-types bench bench-quick bench-rates check lock hardening parity \
+.PHONY: run wheel test test-long test-one test-templates lint style types page-types bench bench-quick bench-rates bench-growth check lock hardening parity \
 	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
@@ -67,6 +67,9 @@ bench-quick:  ## a minute: ours beside plain aiohttp
 
 bench-rates:  ## ten minutes: 1, 10 and 50 streams a second on a quarter of a core, beside the peers, into docs/performance.md
 	$(PYTHON) -m benchmarks.rates --page
+
+bench-growth:  ## four minutes: 1 to 5,000 connections and 1 to 100,000 sessions, into docs/performance.md
+	$(PYTHON) -m benchmarks.growth --page
 
 check: test test-long $(VENV)/.supply  ## all that a release must pass: tests, known vulnerabilities, both distributions
 	$(BIN)/python -m hardening.audit

@@ -290,7 +290,8 @@ def _about(confined: bool) -> str:
     ours, today = versions(OURS), datetime.datetime.now(datetime.timezone.utc).date()
     share = f"confined to {SHARE} of a core" if confined else "on a whole core (no quota could be set here)"
     return (
-        f"Measured on {today}: each request a stream of {EVENTS} events, one every {PAUSE * 1e3:.0f} ms; the server {share}, the client on another. "
+        f"Measured on {today}: each request a stream of {EVENTS} events, one every "
+        f"{PAUSE * 1e3:.0f} ms; the server {share}, the client on another. "
         f"Python {ours['python']}, aiohttp {ours['aiohttp']}, {platform.system()} {platform.release()}; "
         f"load average at the start {os.getloadavg()[0]:.1f}."
     )
