@@ -12,7 +12,7 @@ KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-long test-one test-templates lint style types page-types bench bench-quick bench-rates bench-growth check lock hardening parity \
+.PHONY: run wheel test test-parallel test-long test-one test-templates lint style types page-types bench bench-quick bench-rates bench-growth check lock hardening parity \
 	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
@@ -24,10 +24,14 @@ wheel: | $(VENV)/bin/python  ## build what to install, until PyPI has it, into d
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@ls dist/*.whl
 
-test: lint types  ## set up and run lint, types and every test; says how long it took
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not alone and not browser and not long' --cov --cov-report=term $(ARGS)
+test: lint  ## set up and run lint, types and every test; says how long it took
+	+$(MAKE) --no-print-directory -j 2 types test-parallel
 	$(BIN)/python -m pytest -m 'alone and not browser and not long' $(ARGS) || [ $$? -eq 5 ]
 	@echo "make $@ took $$(( $$(date +%s) - $(STARTED) )) s"
+
+# The type checkers use one core for a minute; meanwhile the tests wait for processes now and then.
+test-parallel: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not alone and not browser and not long' --cov --cov-report=term $(ARGS)
 
 test-long: $(VENV)/.test  ## some minutes: the tests that make test has only a short form of
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'long and not alone and not browser' $(ARGS)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from typing import Any
@@ -24,7 +23,7 @@ REFERENCE = [sys.executable, "-m", "agentserver.conformance.reference_agent"]
 
 CHUNK = 80
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("unmeasured")]
 
 
 def broken_by(mutant: Mutant) -> list[Requirement]:
@@ -41,15 +40,6 @@ def needs_a_server_of_its_own(case: Case) -> bool:
 
 def starts_many_servers(mutant: Mutant) -> bool:
     return any(needs_a_server_of_its_own(load_cases()[r.case]) for r in broken_by(mutant))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unmeasured() -> Iterator[None]:
-    """Coverage learns nothing from some hundred servers more, each of which would load it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for variable in [name for name in os.environ if name.startswith("COVERAGE_PROCESS_")]:
-            patch.delenv(variable)
-        yield
 
 
 # --- the runs, all together because most of them wait
@@ -82,7 +72,7 @@ def _run_group(tasks: list[Task]) -> dict[tuple[str, str], Observation]:
 
 
 @pytest.fixture(scope="module")
-def seen(request: pytest.FixtureRequest) -> Seen:
+def seen(request: pytest.FixtureRequest, unmeasured: None) -> Seen:
     """What the kit saw of each mutant that a selected test asks about."""
     wanted = [mutant for item in request.session.items if (mutant := _asked_about(item))]
     groups: dict[object, list[Task]] = {}

@@ -27,7 +27,7 @@ PEERS = load_peers(ROOT / "parity" / "recordings")
 
 
 @pytest.fixture(scope="module")
-def own_run() -> Run:
+def own_run(unmeasured: None) -> Run:
     """What every case shows of the reference agent."""
     return run_launched(ProcessLauncher(REFERENCE), load_cases().values(), jobs=4)
 
