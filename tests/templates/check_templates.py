@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -89,7 +90,16 @@ async def test_what_the_dockerfile_does_serves_the_agent(programs: Path, wheel: 
     container = tmp_path / "container"
     dockerfile = copy_as_docker(tmp_path / "my-agent", container)
     inside = environment(tmp_path / "inside")
-    (install,) = re.findall(r"^RUN python (.+)$", dockerfile, re.MULTILINE)
+    compiling, install = re.findall(r"^RUN python (.+)$", dockerfile, re.MULTILINE)
+    assert re.search(r"^FROM python:(3\.\d+)-", dockerfile, re.MULTILINE)[1] in compiling  # type: ignore[index]
+    library = re.sub(r"/usr/local/lib/python3\.\d+", sysconfig.get_path("stdlib"), compiling)
+    run(
+        inside / "python",
+        "-X",
+        f"pycache_prefix={tmp_path / 'bytecode'}",
+        *shlex.split(library),
+        cwd=container,
+    )
     run(inside / "python", *shlex.split(install), cwd=container)
     assert dockerfile.endswith('CMD ["python", "-m", "my_agent"]\n')
     home = tmp_path / "home"
