@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -18,7 +18,8 @@ from agentserver.durable._runs import Runs
 from agentserver.durable._store import open_engine
 from agentserver.durable.options import Durable
 from agentserver.durable.run import Run
-from agentserver.invocations._durable_handler import reader_of
+from agentserver.invocations._durable_handler import check_run
+from agentserver.invocations._durable_types import types_of
 from agentserver.invocations._handler_definition import HandlerDefinition
 from agentserver.invocations._handler_factory import HandlerFactory
 from agentserver.invocations.context import InvocationContext
@@ -59,7 +60,8 @@ class DurableService:
     """
 
     def __init__(self, offered: HandlerDefinition, durable: Durable) -> None:
-        self.read = reader_of(offered.type)
+        check_run(offered.type)
+        self.types = types_of(offered.type)
         self._durable = durable
         self._drained: float | None = None
         self._name = durable.name or offered.type.__name__
@@ -104,11 +106,13 @@ class DurableService:
     async def _call(self, run: Run, value: Any) -> Any:
         context = self._enter(run)
         if not self._factory.needs_scope:
-            handler: Any = self._factory.create()
-            return await handler.run(self.read(value), run)
+            return await self._run(self._factory.create(), value, run)
         # There is no request any more: what asks for one cannot be made.
         async with self._factory.scope({InvocationContext: context}) as scoped:
-            return await cast("Any", scoped).run(self.read(value), run)
+            return await self._run(scoped, value, run)
+
+    async def _run(self, handler: Any, value: Any, run: Run) -> Any:
+        return self.types.write(await handler.run(self.types.read(value), run))
 
     def _enter(self, run: Run) -> InvocationContext:
         """Have logs and calls of the attempt carry what those of its request did."""

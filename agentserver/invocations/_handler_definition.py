@@ -102,7 +102,7 @@ def _contract(handler: type[InvocationHandler], *, streams: bool) -> Contract | 
 
 def _names_types(handler: type[InvocationHandler]) -> bool:
     """Whether ``handle`` takes an object made of the body, and not the request."""
-    if _is_ours(handler, "handle"):
+    if _is_ours(handler, "handle") or handler._durable is not None:
         return False
     if _has_parameters(handler, InvocationHandler):
         return True

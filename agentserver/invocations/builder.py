@@ -15,7 +15,7 @@ from agentserver._http.server_header import server_header_segment
 from agentserver.environment import FoundryEnvironment
 from agentserver.invocations._endpoints import Endpoints
 from agentserver.invocations._handler_definition import HandlerDefinition
-from agentserver.invocations._handler_factory import REQUEST_TYPES
+from agentserver.invocations._handler_factory import REQUEST_TYPES, PlainHandlerFactory
 from agentserver.invocations._handler_source import HandlerSource, definition, handler_factory
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
@@ -119,6 +119,8 @@ def routes_of(
         ConfigurationError: If it is durable and there is no such store as the environment asks for.
     """
     made = handler_factory(handler, offered, host.provider)
+    if durable is not None:
+        durable.bind(host, made)
     if offered.contract is not None:
         from agentserver.invocations._typed_handler import (
             TypedHandlerFactory,
@@ -139,10 +141,14 @@ def routes_of(
     if durable is None:
         routes = Endpoints(offered, over_http, host).routes()
     else:
+        from agentserver.invocations._durable_calls import DurableCalls
         from agentserver.invocations._durable_endpoints import DurableEndpoints
 
-        durable.bind(host, made)
-        routes = DurableEndpoints(offered, made, host, durable).routes()
+        calls = DurableCalls(durable)
+        routes = DurableEndpoints(offered, over_http, host, calls).routes()
+        by_framework = offered.type._durable_websocket(calls)
+        if by_framework is not None:
+            made = PlainHandlerFactory(lambda: by_framework)
     if offered.interface.websockets:
         from agentserver.invocations._websocket_endpoint import (
             WebSocketEndpoint,  # HTTP alone does not pay for it

@@ -75,6 +75,7 @@ class InvocationHandler(ABC, Generic[In, Out]):
 
     _interface: ClassVar[HandlerInterface] = HTTP
     _durable: ClassVar[Durable | None] = None
+    _durable_methods: ClassVar[tuple[str, ...]] = ("handle", "get", "cancel")
 
     def __init_subclass__(cls, *, durable: Durable | bool | None = None, **named: Any) -> None:
         """Take the class arguments.
@@ -99,6 +100,11 @@ class InvocationHandler(ABC, Generic[In, Out]):
     def _check(cls) -> None:
         """Raise `HandlerError` if an option of the class is wrong; called when the class is registered."""
         return
+
+    @classmethod
+    def _durable_websocket(cls, calls: Any) -> Any:
+        """What serves the WebSocket of a durable class by *calls*; ``None``: the class itself."""
+        return None
 
     @abstractmethod
     def handle(
