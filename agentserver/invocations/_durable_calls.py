@@ -14,7 +14,8 @@ from agentserver.durable._engine import Filter, StoreUnavailableError
 from agentserver.durable._records import Created, Event, NewRun, RunRecord, Status
 from agentserver.durable._values import ValueRefusedError, encode
 from agentserver.errors import BadRequestError, InvocationError, NotFoundError
-from agentserver.invocations._durable_service import DurableService, kept_headers, owner_of
+from agentserver.invocations._durable_service import DurableService, kept_headers
+from agentserver.invocations._owner import owner_of
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorCode, is_valid_id
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,7 +17,7 @@ from agentserver.durable._runs import Runs
 from agentserver.durable._store import open_engine
 from agentserver.durable.options import Durable
 from agentserver.durable.run import Run
-from agentserver.invocations._durable_handler import check_run
+from agentserver.invocations._class_arguments import check_run
 from agentserver.invocations._durable_types import types_of
 from agentserver.invocations._handler_definition import HandlerDefinition
 from agentserver.invocations._handler_factory import HandlerFactory
@@ -137,9 +136,3 @@ def kept_headers(headers: Mapping[str, str]) -> str:
         if lowered in _KEPT_HEADERS or lowered.startswith(CLIENT_HEADER_PREFIX):
             kept.setdefault(lowered, value)
     return json.dumps(kept)
-
-
-def owner_of(context: InvocationContext) -> str:
-    """Who asks, as a digest; empty if the platform does not say."""
-    who = context.isolation.user_isolation_key or context.platform.user_id
-    return "" if who is None else hashlib.sha256(who.encode("utf-8", "surrogateescape")).hexdigest()[:32]

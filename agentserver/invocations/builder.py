@@ -15,7 +15,7 @@ from agentserver._http.server_header import server_header_segment
 from agentserver.environment import FoundryEnvironment
 from agentserver.invocations._endpoints import Endpoints
 from agentserver.invocations._handler_definition import HandlerDefinition
-from agentserver.invocations._handler_factory import REQUEST_TYPES, PlainHandlerFactory
+from agentserver.invocations._handler_factory import REQUEST_TYPES, HandlerFactory, PlainHandlerFactory
 from agentserver.invocations._handler_source import HandlerSource, definition, handler_factory
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
@@ -139,7 +139,7 @@ def routes_of(
         over_http = TypedHandlerFactory(made, documents_around(offered.type, offered.messages))
         made = TypedHandlerFactory(made, websocket_around(offered.messages))
     if durable is None:
-        routes = Endpoints(offered, over_http, host).routes()
+        routes = _endpoints(offered, over_http, host).routes()
     else:
         from agentserver.invocations._durable_calls import DurableCalls
         from agentserver.invocations._durable_endpoints import DurableEndpoints
@@ -157,3 +157,11 @@ def routes_of(
         endpoint = WebSocketEndpoint(made, host, options or InvocationsServerOptions())
         routes += endpoint.routes(offered.interface.websockets)
     return routes
+
+
+def _endpoints(offered: HandlerDefinition, made: HandlerFactory, host: HostContext) -> Endpoints:
+    if offered.type._idempotent is None:
+        return Endpoints(offered, made, host)
+    from agentserver.invocations._idempotent_endpoints import IdempotentEndpoints  # most handlers are not
+
+    return IdempotentEndpoints(offered, made, host, offered.type._idempotent)

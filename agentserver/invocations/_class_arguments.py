@@ -1,15 +1,17 @@
-"""Durable handler classes: what the flag makes of a class, and what such a class must be."""
+"""What the arguments of a handler class make of it: durable runs, idempotent answers; and what it must be."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from agentserver._services.signature import signature_of
 from agentserver.durable.options import Durable
 from agentserver.errors import HandlerError
 
-_SHOULD = "write 'async def run(self, input, run)'"
+_KEPT: Final = timedelta(hours=1)
+_SHOULD: Final = "write 'async def run(self, input, run)'"
 
 
 def durable_options(cls: type, durable: object) -> Durable | None:
@@ -23,6 +25,26 @@ def durable_options(cls: type, durable: object) -> Durable | None:
     if durable is None or durable is False or isinstance(durable, Durable):
         return durable or None
     raise HandlerError(f"{cls.__name__} has durable={durable!r}: write durable=True or durable=Durable(…)")
+
+
+def kept_for(cls: Any, idempotent: object) -> timedelta | None:
+    """How long answers are kept, as the class argument *idempotent* says.
+
+    Raises:
+        HandlerError: If it says something else, or the class is durable.
+    """
+    if idempotent is False:
+        return None
+    if cls._durable is not None:
+        raise HandlerError(f"{cls.__name__} is durable, and so idempotent already: remove idempotent")
+    if idempotent is True:
+        return _KEPT
+    if isinstance(idempotent, timedelta) and idempotent > timedelta(0):
+        return idempotent
+    raise HandlerError(
+        f"{cls.__name__} has idempotent={idempotent!r}: write idempotent=True, or how long, such as"
+        " idempotent=timedelta(hours=1)"
+    )
 
 
 def take_over(cls: Any) -> None:
