@@ -13,6 +13,7 @@ from agentserver._checks import Check
 from agentserver._telemetry import attributes as spans
 from agentserver._telemetry.instruments import Instruments
 from agentserver._telemetry.observer import RequestEnd
+from agentserver._telemetry.opentelemetry_runs import RunInstruments
 from agentserver.cli.errors import Exit
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
@@ -100,6 +101,7 @@ class _Meter:
 def _metrics() -> str:
     meter = _Meter()
     Instruments(cast("Any", meter), {})
+    RunInstruments(cast("Any", meter), dict)
     return _table(("metric", "instrument", "unit", "meaning"), sorted(meter.made))
 
 
@@ -118,6 +120,9 @@ def _span_attributes() -> str:
         for key, value in {**agent.fixed(operation), **ids, **of_connection}.items():
             on.setdefault(key, []).append(f"`{spans.SPAN_NAMES[operation]}`")
             values.setdefault(key, set()).add(str(value))
+    for key, (where, value) in spans.OF_RUNS.items():
+        on[key] = [f"`{kind}`" for kind in where]
+        values[key] = {value}
     rows = (
         (
             f"`{key}`",

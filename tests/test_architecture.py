@@ -28,7 +28,7 @@ ARROWS = {
     "_http": {"_telemetry", "_version", "errors", "options", "wire"},
     "_websocket": {"_telemetry", "errors", "wire"},
     "_hosting": {"_http", "_services", "_telemetry", "environment", "errors", "options", "wire"},
-    "durable": {"_checks", "_http", "environment", "errors", "wire"},
+    "durable": {"_checks", "_http", "_telemetry", "environment", "errors", "wire"},
     "invocations": {
         *("_hosting", "_http", "_services", "_telemetry", "_typed", "_websocket", "durable"),
         *("_checks", "environment", "errors", "options", "wire"),

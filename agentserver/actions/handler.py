@@ -14,7 +14,7 @@ from agentserver._websocket.response import WebSocket
 from agentserver.actions._server_connection import ActionServerConnection
 from agentserver.actions.context import ActionContext
 from agentserver.errors import HandlerError, NotFoundError
-from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
+from agentserver.invocations._handler_interface import DURABLE_METHODS, HTTP, WEBSOCKET, HandlerInterface
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.handler import InvocationWebSocketHandler
 from agentserver.wire import ACTIONS_OPENAPI_ROUTE, ACTIONS_ROUTE
@@ -70,7 +70,7 @@ class InvocationActionHandler(InvocationWebSocketHandler):
 
     _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET | _ACTIONS
     _durable_methods: ClassVar[tuple[str, ...]] = (
-        *InvocationWebSocketHandler._durable_methods,
+        *DURABLE_METHODS,
         *("invoke", "get_invocation", "cancel_invocation"),
     )
     _events: None = None

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, NoReturn
 
+from agentserver._telemetry.run_observer import AttemptObservation, StepObservation
 from agentserver.durable._engine import DisplacedError, Engine
 from agentserver.durable._feed import Feed
 from agentserver.durable._journal import JournalWriter
@@ -67,6 +68,8 @@ class Steps:
         self._idle = asyncio.Event()
         self._signals: dict[tuple[str, int], str] = {}
         self._signalled = asyncio.Event()
+        self._observation: AttemptObservation | None = None
+        self._observed: dict[StepKey, StepObservation] = {}
 
     def begin(self, journal: Journal) -> None:
         """Take up the records of the attempts before this one."""
@@ -146,6 +149,7 @@ class Steps:
         else:
             await self._may_go_on()
             self._under_way += not waits
+            self._observe(key)
             try:
                 failures = 0 if known is None else known.failures
                 limit = self._durable.retries if retries is None else retries
@@ -154,6 +158,8 @@ class Steps:
                 assert done.outcome is not None
                 outcome = done.outcome
             finally:
+                if (observed := self._observed.pop(key, None)) is not None:
+                    observed.end()
                 self._under_way -= not waits
                 if not self._under_way:
                     self._idle.set()
@@ -224,7 +230,13 @@ class Steps:
             else:
                 return StepRecord(key, outcome, failures)
 
+    def _observe(self, key: StepKey) -> None:
+        if self._observation is not None and not key.name.startswith("~"):
+            self._observed[key] = self._observation.step(key.name, key.use)
+
     def _log_failure(self, key: StepKey, failures: int, error: Exception, *, is_final: bool) -> None:
+        if key in self._observed:
+            self._observed[key].failed(error, is_final=is_final)
         if isinstance(error, InvocationError) or key.name.startswith("~"):
             return
         then = "is given up" if is_final else "is tried again"

@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from agentserver._telemetry.run_telemetry import with_current_span
 from agentserver.durable._engine import Filter, StoreUnavailableError
 from agentserver.durable._records import Created, Event, NewRun, RunRecord, Status
 from agentserver.durable._values import ValueRefusedError, encode
@@ -62,7 +63,7 @@ class DurableCalls:
             digest=hashlib.sha256(_canonical(value)).hexdigest(),
             handler=self._runs.name,
             input=self._as_json(value, "the body"),
-            headers=kept_headers(headers),
+            headers=json.dumps(with_current_span(kept_headers(headers))),
             created=self._runs.clock(),
         )
         created = await stored(self._runs.submit(new))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from agentserver._hosting.protocol import HostContext
 from agentserver._http.ids import new_trace_id
 from agentserver._telemetry.correlation import CurrentRequest, current_request
+from agentserver._telemetry.observer import Observed
 from agentserver._telemetry.trace_context import trace_parent
 from agentserver.durable._runs import Runs
 from agentserver.durable._store import open_engine
@@ -82,6 +82,10 @@ class DurableService:
         assert self._runs is not None, "bound before it is used"
         return self._runs
 
+    def watch(self, server: Observed) -> None:
+        """Have the runs observed by what observes *server*."""
+        self.runs.telemetry.server = server
+
     async def start(self) -> None:
         """Open the store and go on with what was left; called once, before the first request."""
         await self.runs.start()
@@ -128,11 +132,11 @@ class DurableService:
         )
 
 
-def kept_headers(headers: Mapping[str, str]) -> str:
-    """Those of a request's headers that every attempt gets, as JSON."""
+def kept_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Those of a request's headers that every attempt gets, in lower case."""
     kept: dict[str, str] = {}
     for name, value in headers.items():
         lowered = name.lower()
         if lowered in _KEPT_HEADERS or lowered.startswith(CLIENT_HEADER_PREFIX):
             kept.setdefault(lowered, value)
-    return json.dumps(kept)
+    return kept

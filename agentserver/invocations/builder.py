@@ -61,6 +61,7 @@ class AgentHostBuilder(HostBuilder):
                 with_request=REQUEST_TYPES,
                 on_start=None if durable is None else durable.start,
                 on_stop=None if durable is None else durable.stop,
+                on_pipeline=None if durable is None else durable.watch,
             )
         )
 
@@ -146,7 +147,7 @@ def routes_of(
 
         calls = DurableCalls(durable)
         routes = DurableEndpoints(offered, over_http, host, calls).routes()
-        by_framework = offered.type._durable_websocket(calls)
+        by_framework = offered.durable_websocket(calls)
         if by_framework is not None:
             made = PlainHandlerFactory(lambda: by_framework)
     if offered.interface.websockets:
@@ -160,8 +161,8 @@ def routes_of(
 
 
 def _endpoints(offered: HandlerDefinition, made: HandlerFactory, host: HostContext) -> Endpoints:
-    if offered.type._idempotent is None:
+    if offered.idempotent is None:
         return Endpoints(offered, made, host)
     from agentserver.invocations._idempotent_endpoints import IdempotentEndpoints  # most handlers are not
 
-    return IdempotentEndpoints(offered, made, host, offered.type._idempotent)
+    return IdempotentEndpoints(offered, made, host, offered.idempotent)

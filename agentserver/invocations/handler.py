@@ -10,7 +10,7 @@ from aiohttp import web
 from typing_extensions import TypeVar
 
 from agentserver.errors import NotFoundError
-from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
+from agentserver.invocations._handler_interface import DURABLE_METHODS, HTTP, WEBSOCKET, HandlerInterface
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.events import ServerSentEvent
 from agentserver.wire import ErrorSource
@@ -78,7 +78,7 @@ class InvocationHandler(ABC, Generic[In, Out]):
     _interface: ClassVar[HandlerInterface] = HTTP
     _durable: ClassVar[Durable | None] = None
     _idempotent: ClassVar[timedelta | None] = None
-    _durable_methods: ClassVar[tuple[str, ...]] = ("handle", "get", "cancel")
+    _durable_methods: ClassVar[tuple[str, ...]] = DURABLE_METHODS
 
     def __init_subclass__(
         cls,
