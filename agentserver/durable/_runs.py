@@ -137,6 +137,11 @@ class Runs:
             await self._engine.close()
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a run of this process works, and does not only wait for a signal."""
+        return any(not attempt.only_waits for attempt in self._attempts.values())
+
+    @property
     def is_open(self) -> bool:
         """Whether the store can be used."""
         return self._is_open

@@ -65,6 +65,7 @@ class Steps:
         self._position = 0
         self._replayed = 0
         self._under_way = 0
+        self._waiting = 0
         self._idle = asyncio.Event()
         self._signals: dict[tuple[str, int], str] = {}
         self._signalled = asyncio.Event()
@@ -85,6 +86,11 @@ class Steps:
                 self.signal(name, number, payload)
         self._is_cancel_due = journal.run.is_cancelled and not self.is_cancelled
         self._writer = JournalWriter(self._engine, self.record, self._feed, self._clock, self._lose)
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether it does nothing but wait for a signal."""
+        return bool(self._waiting) and not self._under_way
 
     def cancel(self) -> None:
         """End it: what it awaits is cancelled, and it may clean up."""
@@ -149,6 +155,7 @@ class Steps:
         else:
             await self._may_go_on()
             self._under_way += not waits
+            self._waiting += waits
             self._observe(key)
             try:
                 failures = 0 if known is None else known.failures
@@ -161,6 +168,7 @@ class Steps:
                 if (observed := self._observed.pop(key, None)) is not None:
                     observed.end()
                 self._under_way -= not waits
+                self._waiting -= waits
                 if not self._under_way:
                     self._idle.set()
         _after.set(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -17,6 +17,7 @@ from agentserver.durable._runs import Runs
 from agentserver.durable._store import open_engine
 from agentserver.durable.options import Durable
 from agentserver.durable.run import Run
+from agentserver.environment import FoundryEnvironment
 from agentserver.invocations._class_arguments import check_run
 from agentserver.invocations._durable_types import types_of
 from agentserver.invocations._handler_definition import HandlerDefinition
@@ -32,6 +33,9 @@ from agentserver.wire import (
     USER_ID_HEADER,
     USER_ISOLATION_KEY_HEADER,
 )
+
+if TYPE_CHECKING:
+    from agentserver.durable._lease import LeaseKeeper
 
 _KEPT_HEADERS: Final = frozenset(
     {
@@ -65,6 +69,7 @@ class DurableService:
         self._drained: float | None = None
         self._name = durable.name or offered.type.__name__
         self._runs: Runs | None = None
+        self._lease_keeper: LeaseKeeper | None = None
 
     def bind(self, host: HostContext, factory: HandlerFactory) -> None:
         """Say on which host it is, and who makes the handlers.
@@ -75,6 +80,8 @@ class DurableService:
         self._host = host
         self._factory = factory
         self._runs = Runs(self._durable, self._name, open_engine(host.environment), self._call)
+        if self._durable.keep_awake:
+            self._lease_keeper = lease_keeper(host.environment, self._runs)
 
     @property
     def runs(self) -> Runs:
@@ -89,6 +96,8 @@ class DurableService:
     async def start(self) -> None:
         """Open the store and go on with what was left; called once, before the first request."""
         await self.runs.start()
+        if self._lease_keeper is not None:
+            self._lease_keeper.start()
         self._host.lifetime.add_listener(self._drain)
 
     def _drain(self) -> None:
@@ -101,6 +110,8 @@ class DurableService:
         now = asyncio.get_running_loop().time()
         left = self._host.shutdown_timeout - (now - (self._drained or now))
         await self.runs.stop(max(left, _LAST_MOMENT))
+        if self._lease_keeper is not None:
+            await self._lease_keeper.stop()
 
     async def is_ready(self) -> bool:
         """Whether runs can be stored: a readiness check."""
@@ -130,6 +141,19 @@ class DurableService:
             headers=headers,
             lifetime=self._host.lifetime,
         )
+
+
+def lease_keeper(environment: FoundryEnvironment, runs: Runs) -> LeaseKeeper | None:
+    """What keeps the container awake while *runs* work; ``None`` where nobody would stop it.
+
+    Raises:
+        ConfigurationError: If there is no way to a token.
+    """
+    from agentserver.durable._lease import RENEW_SECONDS, LeaseKeeper
+    from agentserver.durable._task_lease import task_lease
+
+    lease = task_lease(environment)
+    return None if lease is None else LeaseKeeper(lease, lambda: runs.is_busy, RENEW_SECONDS)
 
 
 def kept_headers(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -54,7 +54,7 @@ class HandlerDefinition(NamedTuple):
         return self.type._idempotent
 
     def durable_websocket(self, calls: Any) -> Any:
-        """What serves its WebSocket in the framework's name, by way of *calls*; ``None`` if it does itself."""
+        """What serves its WebSocket in the framework's name by *calls*; ``None`` if it does itself."""
         return self.type._durable_websocket(calls)
 
 
