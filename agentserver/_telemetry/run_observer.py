@@ -6,10 +6,7 @@ The arrow points one way, as in `observer`: runs hand over plain values, and not
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
-
-TRACE_MEMBER: Final = "traceparent"
-"""The member of a run's first event, and of each ``recovered``, that names the span of that attempt."""
+from typing import NamedTuple, Protocol
 
 Counts = Callable[[], Mapping[str, int]]
 """How many runs of this process there are now, by state: ``queued``, ``in_progress``."""

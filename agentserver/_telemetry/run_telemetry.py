@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from agentserver._telemetry.observer import OPENTELEMETRY, Observed
-from agentserver._telemetry.run_observer import Counts, RunObserver
 from agentserver.wire import TRACEPARENT_HEADER, TRACESTATE_HEADER
+
+if TYPE_CHECKING:
+    from agentserver._telemetry.run_observer import Counts, RunObserver
 
 
 class RunTelemetry:

@@ -7,9 +7,8 @@ import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from agentserver._telemetry.run_observer import TRACE_MEMBER, AttemptStart, RunEnd, RunObserver
 from agentserver.durable._engine import DisplacedError, StoreUnavailableError
 from agentserver.durable._records import End, Journal, Status
 from agentserver.durable._steps import Steps
@@ -17,9 +16,14 @@ from agentserver.durable._values import ValueRefusedError, encode, error_of
 from agentserver.durable.run import Run
 from agentserver.errors import InvocationError
 
+if TYPE_CHECKING:
+    from agentserver._telemetry.run_observer import RunEnd, RunObserver
+
 logger = logging.getLogger("agentserver")
 
 _PAGE: Final = 500
+_TRACE: Final = "traceparent"
+"""The member of a run's first event, and of each ``recovered``, that names the span of that attempt."""
 _QUIET: Final = 0.05
 """Seconds without a recorded step after which a cancelled run is where it was before a crash."""
 
@@ -68,7 +72,7 @@ class Attempt(Steps):
         else:
             kind = "recovered" if self.record.recoveries else "run_start"
             span = "" if self._observation is None else self._observation.traceparent
-            trace = {TRACE_MEMBER: span} if span else {}
+            trace = {_TRACE: span} if span else {}
             self._writer.add_event(json.dumps({**_beginning(self._journal), **trace}), kind=kind)
         watch = asyncio.create_task(self._cancel_when_quiet()) if self._is_cancel_due else None
         told = asyncio.create_task(self._told_to_end.wait())
@@ -88,6 +92,8 @@ class Attempt(Steps):
             self._observation.end(self._run_end)
 
     async def _begin_observation(self, observer: RunObserver) -> None:
+        from agentserver._telemetry.run_observer import AttemptStart  # runs that nobody observes do not pay
+
         asked = self.record.asked
         earlier = await self._earlier_spans() if self.record.recoveries else []
         ids = (asked.invocation_id, asked.session_id)
@@ -101,7 +107,7 @@ class Attempt(Steps):
         with contextlib.suppress(StoreUnavailableError):
             while page := await self._engine.events(name, after, _PAGE):
                 begun = [json.loads(event.data) for event in page if event.kind in {"run_start", "recovered"}]
-                found += [told[TRACE_MEMBER] for told in begun if told.get(TRACE_MEMBER)]
+                found += [told[_TRACE] for told in begun if told.get(_TRACE)]
                 after = page[-1].id
         return found
 
@@ -142,8 +148,11 @@ class Attempt(Steps):
             await self._writer.write(end=end)
         except DisplacedError:
             return
-        code = "" if error is None else str(json.loads(error)["code"])
-        self._run_end = RunEnd(status.value, self.record.asked.created, now, code, self.retries + 1)
+        if self._observation is not None:
+            from agentserver._telemetry.run_observer import RunEnd
+
+            code = "" if error is None else str(json.loads(error)["code"])
+            self._run_end = RunEnd(status.value, self.record.asked.created, now, code, self.retries + 1)
 
     def _outcome(self, body: asyncio.Task[Any]) -> tuple[Status, str | None, str | None]:
         name = self.record.asked.invocation_id

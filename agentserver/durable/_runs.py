@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapp
 from contextvars import Context
 from typing import Any, Final, TypeVar
 
-from agentserver._telemetry.run_observer import AttemptStart, RunEnd
 from agentserver._telemetry.run_telemetry import RunTelemetry
 from agentserver.durable._attempt import Attempt
 from agentserver.durable._engine import DisplacedError, Engine, Filter, StoreUnavailableError
@@ -307,6 +306,8 @@ class Runs:
         self._feeds.of(run.asked.invocation_id).publish([event], is_over=True)
         observer = self.telemetry()
         if observer is not None:
+            from agentserver._telemetry.run_observer import AttemptStart, RunEnd
+
             asked, headers = run.asked, json.loads(run.asked.headers)
             start = AttemptStart(asked.invocation_id, asked.session_id, headers, run.recoveries, ())
             observer.attempt(start).end(RunEnd("failed", asked.created, now, "too_many_recoveries"))

@@ -15,9 +15,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from agentserver._telemetry.run_observer import AttemptObservation, StepObservation
 from agentserver.durable._engine import DisplacedError, Engine
 from agentserver.durable._feed import Feed
 from agentserver.durable._journal import JournalWriter
@@ -25,6 +24,9 @@ from agentserver.durable._records import Journal, RunRecord, StepKey, StepRecord
 from agentserver.durable._values import ValueRefusedError, decode_outcome, encode, encode_failure
 from agentserver.durable.options import Durable
 from agentserver.errors import InvocationError
+
+if TYPE_CHECKING:
+    from agentserver._telemetry.run_observer import AttemptObservation, StepObservation
 
 logger = logging.getLogger("agentserver")
 
