@@ -15,6 +15,7 @@ from agentserver._telemetry.instruments import Instruments
 from agentserver._telemetry.observer import RequestEnd
 from agentserver._telemetry.opentelemetry_runs import RunInstruments
 from agentserver.cli.errors import Exit
+from agentserver.durable import options as durable_options
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
 from agentserver.invocations import options as invocations_options
@@ -139,6 +140,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "protocol-options": lambda: _options(
         invocations_options.InvocationsServerOptions, invocations_options._CHECKS
     ),
+    "durable-options": lambda: _options(durable_options.Durable, durable_options._CHECKS),
     "variables": _variables,
     "exit-codes": lambda: _members(Exit, "exit code"),
     "headers": _headers,

@@ -45,12 +45,16 @@ def watch(arguments: argparse.Namespace) -> int:
     async def call(client: InvocationsClient) -> int:
         import asyncio
 
-        from agentserver.client import AnswerError, DeadlineError
+        from agentserver.client import AnswerError, DeadlineError, ResponseError
 
         try:
             return await asyncio.wait_for(_follow(client, arguments), arguments.timeout)
         except AnswerError:  # it is no durable run's
             return await _poll(client, arguments)
+        except ResponseError as error:
+            if error.code != "gone":
+                raise
+            return await _poll(client, arguments)  # its events are no longer kept, and it is
         except DeadlineError:
             raise
         except asyncio.TimeoutError:

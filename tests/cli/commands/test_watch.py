@@ -8,9 +8,11 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from agentserver.testing import AgentUnderTest, on_socket, run_server
 from tests.cli.process import cli
+from tests.client.conftest import Start
 from tests.durable.agents import Worker
 from tests.servers import ROOT
 
@@ -45,6 +47,18 @@ async def test_watch_ends_as_the_run_did(agent: AgentUnderTest) -> None:
     late = await cli("watch", "waits", "--timeout", "0.3", "--url", agent.url)
     assert late.code == 7
     assert late.err.count("\n") == 1
+
+
+async def test_watch_says_how_a_run_stands_whose_events_are_no_longer_kept(aiohttp_server: Start) -> None:
+    async def get(request: web.Request) -> web.Response:
+        if request.headers["Accept"] == "text/event-stream":
+            return web.json_response({"error": {"code": "gone", "message": "Gone"}}, status=410)
+        return web.json_response({"status": "failed"})
+
+    app = web.Application()
+    app.router.add_get("/invocations/a", get)
+    done = await cli("watch", "a", "--url", str((await aiohttp_server(app)).make_url("/")))
+    assert (done.code, done.out) == (6, '{"status": "failed"}\n')
 
 
 async def test_watch_goes_on_where_it_was_when_the_server_was_killed(tmp_path: Path) -> None:
