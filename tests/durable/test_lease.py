@@ -186,7 +186,7 @@ def test_there_is_no_lease_off_the_platform_and_without_an_identity_a_sentence(
     assert task_lease(FoundryEnvironment.read({})) is None
     assert not Durable().keep_awake
     hosted = {"FOUNDRY_HOSTING_ENVIRONMENT": "x", "FOUNDRY_PROJECT_ENDPOINT": "http://localhost/p"}
-    monkeypatch.setattr("agentserver.durable._task_lease.find_spec", {}.get)
+    monkeypatch.setattr("agentserver.durable._task_lease.find_spec", dict[str, None]().get)
     with pytest.raises(ConfigurationError, match="needs azure-identity: pip install"):
         task_lease(FoundryEnvironment.read(hosted))
 
