@@ -54,13 +54,17 @@ class DurableCalls:
         """
         if key is not None and not is_valid_id(key):
             raise BadRequestError("The idempotency key must be 1 to 256 letters, digits or any of . _ : -")
-        self._service.types.read(value)  # what cannot be read is refused now, not in the run
+        try:
+            self._service.types.read(value)  # what cannot be read is refused now, not in the run
+            digest = hashlib.sha256(_canonical(value)).hexdigest()
+        except RecursionError:
+            raise BadRequestError("The body is nested too deeply") from None
         new = NewRun(
             invocation_id=context.invocation_id,
             session_id=context.session_id,
             owner=owner_of(context),
             key=key,
-            digest=hashlib.sha256(_canonical(value)).hexdigest(),
+            digest=digest,
             handler=self._runs.name,
             input=self._as_json(value, "the body"),
             headers=json.dumps(with_current_span(kept_headers(headers))),

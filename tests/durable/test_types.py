@@ -134,3 +134,24 @@ def test_types_that_no_json_carries_are_refused_at_the_start() -> None:
     for handler, sentence in ((Takes, "Takes takes Callable"), (Gives, "Gives gives Request")):
         with pytest.raises(HandlerError, match=sentence):
             register(handler)
+
+
+class Anything(InvocationHandler, durable=True):
+    """Takes whatever comes."""
+
+    async def run(self, value: Any, run: Run) -> int:
+        """Say how long it is as text."""
+        return len(str(value))
+
+
+@pytest.mark.parametrize("handler", [Writer, Anything])
+async def test_what_json_does_not_have_is_refused_and_not_the_servers_fault(handler: Any) -> None:
+    async with in_process(handler, environment=MEMORY) as agent:
+        deep = (b'{"text": ' + b"[" * depth + b"]" * depth + b"}" for depth in range(200, 1100, 3))
+        for body in (b"NaN", b'{"text": Infinity}', b'{"text": 1e999}', b'{"text": "\\ud800"', *deep):
+            async with agent.http.post("/invocations", data=body) as response:
+                told = await response.json()
+            if len(body) < 100:
+                assert (response.status, told["error"]["code"]) == (400, "invalid_request"), body
+            else:
+                assert response.status in {202, 400, 413}, (len(body), told)
