@@ -13,7 +13,9 @@ from agentserver._checks import Check
 from agentserver._telemetry import attributes as spans
 from agentserver._telemetry.instruments import Instruments
 from agentserver._telemetry.observer import RequestEnd
+from agentserver._telemetry.opentelemetry_runs import RunInstruments
 from agentserver.cli.errors import Exit
+from agentserver.durable import options as durable_options
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
 from agentserver.invocations import options as invocations_options
@@ -100,6 +102,7 @@ class _Meter:
 def _metrics() -> str:
     meter = _Meter()
     Instruments(cast("Any", meter), {})
+    RunInstruments(cast("Any", meter), dict)
     return _table(("metric", "instrument", "unit", "meaning"), sorted(meter.made))
 
 
@@ -118,6 +121,9 @@ def _span_attributes() -> str:
         for key, value in {**agent.fixed(operation), **ids, **of_connection}.items():
             on.setdefault(key, []).append(f"`{spans.SPAN_NAMES[operation]}`")
             values.setdefault(key, set()).add(str(value))
+    for key, (where, value) in spans.OF_RUNS.items():
+        on[key] = [f"`{kind}`" for kind in where]
+        values[key] = {value}
     rows = (
         (
             f"`{key}`",
@@ -134,6 +140,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "protocol-options": lambda: _options(
         invocations_options.InvocationsServerOptions, invocations_options._CHECKS
     ),
+    "durable-options": lambda: _options(durable_options.Durable, durable_options._CHECKS),
     "variables": _variables,
     "exit-codes": lambda: _members(Exit, "exit code"),
     "headers": _headers,

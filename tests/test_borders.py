@@ -31,11 +31,15 @@ OTHERS = {
     ("inspector/websocket_frames.py", "_Decompress"),  # zlib; a type
     ("_services/collection.py", "_is_protocol"),  # typing
     ("_services/planner.py", "_is_protocol"),  # typing
+    ("actions/_durable.py", "_headers"),  # InvocationContext
+    ("actions/_server_connection.py", "_events"),  # a class of handlers
     ("actions/_server_connection.py", "_headers"),  # InvocationContext
     ("actions/_server_connection.py", "_lifetime"),  # InvocationContext
     ("client/client.py", "_http"),  # another client
     ("invocations/_handler_definition.py", "_check"),  # a class of handlers
     ("invocations/_handler_definition.py", "_durable"),  # a class of handlers
+    ("invocations/_handler_definition.py", "_durable_websocket"),  # a class of handlers
+    ("invocations/_handler_definition.py", "_idempotent"),  # a class of handlers
     ("invocations/_handler_definition.py", "_interface"),  # a class of handlers
     ("testing/requests.py", "_headers"),  # InvocationContext
     ("testing/requests.py", "_lifetime"),  # InvocationContext

@@ -176,6 +176,9 @@ class HostBuilder:
         for protocol in self._protocols:
             routes.extend(protocol.routes(context))
         pipeline = make_pipeline(context, RouteTable(routes), [p.segment for p in self._protocols])
+        for protocol in self._protocols:
+            if protocol.on_pipeline is not None:
+                protocol.on_pipeline(pipeline)
         if self._app is not None:
             mount(self._app, pipeline.routes, pipeline.dispatch)
             pipeline.fallback = handler_of(self._app)

@@ -56,6 +56,7 @@ class ProtocolRegistration(NamedTuple):
         also: The names of further protocols that its routes serve.
         with_request: The types of which each of its requests brings an object, for services to ask for.
         on_start: Gets what it holds, after the start-up hooks and before the first request.
+        on_pipeline: Is told of what serves its requests, once that is made.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ProtocolRegistration(NamedTuple):
     also: tuple[str, ...] = ()
     with_request: tuple[type, ...] = ()
     on_start: Hook | None = None
+    on_pipeline: Callable[[Pipeline], None] | None = None
 
 
 def limiter_for(options: AgentHostOptions) -> ConcurrencyLimiter | None:

@@ -38,6 +38,22 @@ SPAN_NAMES: Final = {
     WEBSOCKET: WEBSOCKET_SESSION,
 }
 
+# What is said of durable runs, beside the ids and the agent.
+RUN_STATE: Final = "agentserver.run.state"
+RUN_STATUS: Final = "agentserver.run.status"
+RUN_ATTEMPT: Final = "agentserver.run.attempt"
+RUN_RECOVERIES: Final = "agentserver.run.recoveries"
+STEP_NAME: Final = "agentserver.run.step.name"
+STEP_FAILURES: Final = "agentserver.run.step.failures"
+# On which of their spans that is, and an example.
+OF_RUNS: Final = {
+    RUN_STATUS: (("run", "attempt"), "completed"),
+    RUN_ATTEMPT: (("run",), "1"),
+    RUN_RECOVERIES: (("run", "attempt"), "0"),
+    STEP_NAME: (("step",), "plan"),
+    STEP_FAILURES: (("step",), "0"),
+}
+
 Attributes = dict[str, str | bool | int | float]
 
 
@@ -78,6 +94,10 @@ class AgentAttributes:
         """The name of the span of *operation*, a key of `SPAN_NAMES`."""
         name = SPAN_NAMES[operation]
         return f"{name} {self.label}" if self.label and operation != WEBSOCKET else name
+
+    def run_span_name(self, kind: str) -> str:
+        """The name of the span of a durable run, or of an attempt of it."""
+        return f"{kind} {self.label}" if self.label else kind
 
     def fixed(self, operation: str) -> Attributes:
         """The attributes of all spans of *operation*."""

@@ -19,7 +19,7 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "
 # The values of ``agentserver.websocket.close_code``: what is registered below 3000, for the same reason.
 _CLOSE_CODES: Final = frozenset({*range(1000, 1004), *range(1005, 1016)})
 # The buckets that the HTTP conventions advise, and some for answers that take a model minutes.
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 300)
+SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 300)
 
 _MAX_REMEMBERED: Final = 1000  # combinations of attributes; those that come after are made anew
 
@@ -35,7 +35,7 @@ class Instruments:
     """
 
     def __init__(self, meter: Meter, routes: Mapping[str, str]) -> None:
-        histogram = partial(meter.create_histogram, explicit_bucket_boundaries_advisory=list(_SECONDS))
+        histogram = partial(meter.create_histogram, explicit_bucket_boundaries_advisory=list(SECONDS))
         self.traffic = Traffic()
         self.requests: Counter[str] = Counter()
         self._routes = routes

@@ -8,10 +8,13 @@ OpenTelemetry is imported for this.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from agentserver._telemetry.trace_context import TraceParent
 from agentserver.errors import Failure
+
+if TYPE_CHECKING:
+    from agentserver._telemetry.run_observer import Counts, RunObserver
 
 OPENTELEMETRY: Final = "opentelemetry.trace"  # in sys.modules as soon as anything could make a span
 
@@ -113,6 +116,10 @@ class Observer(Protocol):
             headers: Its headers.
             parent: The caller's span, if *headers* name a valid one.
         """
+        ...
+
+    def runs(self, counts: Counts) -> RunObserver:
+        """Watch the durable runs of which *counts* says how many there are."""
         ...
 
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as context_api
 from opentelemetry import metrics, trace
@@ -62,6 +62,9 @@ from agentserver.wire import (
     ErrorCode,
 )
 
+if TYPE_CHECKING:
+    from agentserver._telemetry.run_observer import Counts, RunObserver
+
 _errors = ErrorLog(logging.getLogger("agentserver.telemetry"))
 
 
@@ -85,7 +88,7 @@ def make_observer(
         provider.add_span_processor(Enrichment(agent.everywhere))
     tracer = trace.get_tracer(SCOPE, __version__) if spans else None
     meter = metrics.get_meter(SCOPE, __version__)
-    return OpenTelemetryObserver(agent, tracer, Instruments(meter, routes))
+    return OpenTelemetryObserver(agent, tracer, Instruments(meter, routes), meter)
 
 
 class SpanTemplate:
@@ -129,9 +132,15 @@ class OpenTelemetryObserver:
         agent: What is the same for all spans.
         tracer: Makes the framework's own spans; without it there are none, and context and baggage go on.
         instruments: What is counted.
+        meter: Where the instruments of durable runs are made, if there are any.
     """
 
-    def __init__(self, agent: AgentAttributes, tracer: Tracer | None, instruments: Instruments) -> None:
+    def __init__(
+        self, agent: AgentAttributes, tracer: Tracer | None, instruments: Instruments, meter: metrics.Meter
+    ) -> None:
+        self._agent = agent
+        self._tracer = tracer
+        self._meter = meter
         self.instruments = instruments
         self.of_requests: dict[str, SpanTemplate] = {}
         self.of_actions: dict[str, SpanTemplate] = {}
@@ -146,6 +155,12 @@ class OpenTelemetryObserver:
     def begin(self, method: str, headers: Mapping[str, str], parent: TraceParent | None) -> RequestSpan:
         """A request was read."""
         return RequestSpan(self, method if method in METHODS else OTHER_METHOD, headers, parent)
+
+    def runs(self, counts: Counts) -> RunObserver:
+        """Watch the durable runs of the host."""
+        from agentserver._telemetry.opentelemetry_runs import OpenTelemetryRuns, RunInstruments
+
+        return OpenTelemetryRuns(self._agent, self._tracer, RunInstruments(self._meter, counts))
 
 
 class RequestSpan:

@@ -75,12 +75,9 @@ class ClientProtocol:
         Raises:
             ValueError: If an id breaks the rules (contract, section 2) or its invocation is still open.
         """
-        chosen = self._new_id() if invocation_id is None else _checked(invocation_id, "invocation_id")
         if session_id is not None:
             _checked(session_id, "session_id")
-        if chosen in self._phases:
-            raise ValueError("an invocation with this invocation_id is still open on this connection")
-        self._phases[chosen] = Phase.WAITING
+        chosen = self._opened(self._new_id() if invocation_id is None else invocation_id)
         return Invoke(payload, chosen, session_id)
 
     def get(self, invocation_id: str) -> GetInvocation:
@@ -90,6 +87,15 @@ class ClientProtocol:
             ValueError: If *invocation_id* breaks the rules (contract, section 2).
         """
         return self._ask(GetInvocation(_checked(invocation_id, "invocation_id")))
+
+    def read(self, invocation_id: str, after: int) -> GetInvocation:
+        """Open a reading of a durable run's events above the id *after*; they come as an invocation's chunks.
+
+        Raises:
+            ValueError: If *invocation_id* breaks the rules, or is still open.
+        """
+        chosen = self._opened(invocation_id)
+        return GetInvocation(chosen, after)
 
     def cancel(self, invocation_id: str) -> CancelInvocation:
         """Open a request to cancel an invocation.
@@ -114,6 +120,13 @@ class ClientProtocol:
         if isinstance(frame, ErrorFrame) and not self._is_known(frame):
             return Notice(frame)
         return self._answer(frame) or self._progress(frame)
+
+    def _opened(self, invocation_id: str) -> str:
+        _checked(invocation_id, "invocation_id")
+        if invocation_id in self._phases:
+            raise ValueError("an invocation with this invocation_id is still open on this connection")
+        self._phases[invocation_id] = Phase.WAITING
+        return invocation_id
 
     def _ask(self, query: _QueryFrame) -> _QueryFrame:
         self._queries.setdefault(query.invocation_id, deque()).append(query)

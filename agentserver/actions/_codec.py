@@ -29,6 +29,8 @@ __all__ = ["chunk_encoder", "decode_action", "decode_message", "encode_action", 
 
 _Object = Mapping[str, Any]
 
+_MOST_EVENTS = 10**15
+
 _is_id = re.compile(ID_PATTERN).fullmatch
 
 
@@ -83,6 +85,8 @@ def encode_action(frame: ClientFrame) -> bytes:
         _put_ids(body, frame)
     if isinstance(frame, Invoke):
         body["payload"] = frame.payload
+    elif isinstance(frame, GetInvocation) and frame.last_event_id is not None:
+        body["last_event_id"] = frame.last_event_id
     return _utf8(body)
 
 
@@ -193,7 +197,12 @@ def _invoke(message: _Object) -> Invoke:
 
 
 def _get(message: _Object) -> GetInvocation:
-    return GetInvocation(_required_id(message))
+    invocation_id, last = _required_id(message), message.get("last_event_id")
+    if last is not None and not (type(last) is int and 0 <= last < _MOST_EVENTS):
+        raise FrameError(
+            ErrorCode.INVALID_REQUEST.value, "last_event_id must be the number of an event", invocation_id
+        )
+    return GetInvocation(invocation_id, last)
 
 
 def _cancel(message: _Object) -> CancelInvocation:

@@ -64,6 +64,11 @@ class Actions(Protocol):
     max_concurrent_invocations: int
     ping_interval: float
 
+    @property
+    def _events(self) -> Callable[[int, ActionContext], AsyncIterator[Any]] | None:
+        """Reads the events of a durable run above an id; ``None`` if there are no durable runs."""
+        ...
+
     def invoke(
         self, payload: Mapping[str, Any], context: ActionContext
     ) -> Awaitable[Any] | AsyncIterator[Any]:
@@ -93,7 +98,9 @@ class ActionServerConnection:
         self._websocket = websocket
         self._context = context
         self._protocol = ServerProtocol(
-            limit=handler.max_concurrent_invocations, session_id=context.session_id
+            limit=handler.max_concurrent_invocations,
+            session_id=context.session_id,
+            has_events=handler._events is not None,
         )
         self._writer = FrameWriter(websocket)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,10 +144,11 @@ class ActionServerConnection:
 
     async def _run(self, start: Start) -> None:
         invocation = start.invocation
+        operation = "invoke" if start.after is None else "get_invocation"
         context = self._context_of(invocation.invocation_id, invocation.session_id)
         try:
-            with suppress(ConnectionEndedError), ObservedAction("invoke", context) as observation:
-                last = await self._invoke(invocation, start.payload, context, observation)
+            with suppress(ConnectionEndedError), ObservedAction(operation, context) as observation:
+                last = await self._invoke(start, context, observation)
                 await self._writer.put(last)
         finally:
             del self._running[invocation.invocation_id]
@@ -148,13 +156,13 @@ class ActionServerConnection:
 
     async def _invoke(
         self,
-        invocation: Invocation,
-        payload: Mapping[str, Any],
+        start: Start,
         context: ActionContext,
         observation: ObservedAction,
     ) -> bytes:
+        invocation = start.invocation
         try:
-            result: Any = self._handler.invoke(payload, context)
+            result: Any = self._begin(start, context)
             if inspect.isawaitable(result):
                 result = await result
             if not _is_stream(result):
@@ -175,6 +183,11 @@ class ActionServerConnection:
         # The boundary of user code: whatever a handler raises becomes a frame, and stops here.
         except BaseException as error:  # noqa: BLE001
             return _error_frame(observation.failed(error), invocation.error)
+
+    def _begin(self, start: Start, context: ActionContext) -> Any:
+        if start.after is None or self._handler._events is None:
+            return self._handler.invoke(start.payload, context)
+        return self._handler._events(start.after, context)
 
     async def _stream(self, invocation: Invocation, items: AsyncIterator[Any]) -> None:
         try:

@@ -100,10 +100,14 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Start:
-    """The server must run ``invoke``, and :meth:`ServerProtocol.release` the event when that is over."""
+    """The server must run ``invoke``, and :meth:`ServerProtocol.release` the event when that is over.
+
+    With ``after`` it must read the events of the durable run above that id instead.
+    """
 
     invocation: Invocation
     payload: Mapping[str, Any]
+    after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,11 +139,18 @@ class ServerProtocol:
         limit: How many invocations may be under way at once, and how many gets and cancels; at least 1.
         session_id: The session of every invocation that names none; None: a new one each.
         new_id: Makes the ids that nobody gave.
+        has_events: Whether the events of invocations can be read, as those of durable runs can.
     """
 
     def __init__(
-        self, *, limit: int = 64, session_id: str | None = None, new_id: Callable[[], str] = new_id
+        self,
+        *,
+        limit: int = 64,
+        session_id: str | None = None,
+        new_id: Callable[[], str] = new_id,
+        has_events: bool = False,
     ) -> None:
+        self._has_events = has_events
         self._limit = limit
         self._session_id = session_id
         self._new_id = new_id
@@ -159,6 +170,8 @@ class ServerProtocol:
             return Respond(ErrorFrame(error.code, error.message, error.invocation_id))
         if isinstance(frame, Invoke):
             return self._start(frame)
+        if isinstance(frame, GetInvocation) and self._has_events and frame.last_event_id is not None:
+            return self._start(Invoke({}, frame.invocation_id), frame.last_event_id)
         if isinstance(frame, (GetInvocation, CancelInvocation)):
             return self._query(frame)
         return Respond(Pong()) if isinstance(frame, Ping) else None
@@ -176,7 +189,7 @@ class ServerProtocol:
         else:
             self._queries -= 1
 
-    def _start(self, frame: Invoke) -> Start | Respond:
+    def _start(self, frame: Invoke, after: int | None = None) -> Start | Respond:
         invocation_id = frame.invocation_id or self._new_id()
         if invocation_id in self._invocations:
             # No session id: with one the frame would end the invocation that has this id.
@@ -191,7 +204,7 @@ class ServerProtocol:
         if len(self._invocations) >= self._limit:
             return Respond(self._too_many("invocations", invocation_id, session_id))
         invocation = self._invocations[invocation_id] = Invocation(invocation_id, session_id)
-        return Start(invocation, frame.payload)
+        return Start(invocation, frame.payload, after)
 
     def _query(self, frame: GetInvocation | CancelInvocation) -> Query | Respond:
         if self._queries >= self._limit:

@@ -39,9 +39,14 @@ class Invoke:
 
 @dataclass(frozen=True, slots=True)
 class GetInvocation:
-    """Client to server: ask for the state of an invocation."""
+    """Client to server: ask for the state of an invocation.
+
+    With ``last_event_id`` the events of a durable run are asked for instead, those above that id; they come
+    as the chunks of a stream (contract, section 11).
+    """
 
     invocation_id: str
+    last_event_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from agentserver._websocket.response import WebSocket
 from agentserver.actions._server_connection import ActionServerConnection
 from agentserver.actions.context import ActionContext
 from agentserver.errors import HandlerError, NotFoundError
-from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
+from agentserver.invocations._handler_interface import DURABLE_METHODS, HTTP, WEBSOCKET, HandlerInterface
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.handler import InvocationWebSocketHandler
 from agentserver.wire import ACTIONS_OPENAPI_ROUTE, ACTIONS_ROUTE
@@ -56,6 +56,9 @@ class InvocationActionHandler(InvocationWebSocketHandler):
     Raising `InvocationError` ends an invocation with its code and message. Any other exception ends it with
     ``internal_error``, of which the client learns nothing and the log everything. The connection goes on.
 
+    With ``durable=True`` or `Durable` the class has a ``run`` in place of `invoke`, `get_invocation` and
+    `cancel_invocation`: the same runs over actions and over HTTP.
+
     Attributes:
         max_concurrent_invocations: How many invocations of one connection may run at once, at least 1. One
             more is refused with ``too_many_requests``. As many gets and cancels may be under way.
@@ -66,6 +69,17 @@ class InvocationActionHandler(InvocationWebSocketHandler):
     ping_interval: float = 30.0
 
     _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET | _ACTIONS
+    _durable_methods: ClassVar[tuple[str, ...]] = (
+        *DURABLE_METHODS,
+        *("invoke", "get_invocation", "cancel_invocation"),
+    )
+    _events: None = None
+
+    @classmethod
+    def _durable_websocket(cls, calls: Any) -> Any:
+        from agentserver.actions._durable import DurableActions  # most agents have no durable runs
+
+        return DurableActions(calls, cls.max_concurrent_invocations, cls.ping_interval)
 
     @classmethod
     def _check(cls) -> None:

@@ -26,6 +26,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "get": "agentserver.cli.commands.state:get",
     "cancel": "agentserver.cli.commands.state:cancel",
     "watch": "agentserver.cli.commands.state:watch",
+    "runs": "agentserver.cli.commands.runs:runs",
     "connect": "agentserver.cli.commands.connect:connect",
     "new": "agentserver.cli.commands.new:new",
     "doctor": "agentserver.cli.commands.doctor:doctor",
@@ -60,7 +61,7 @@ def build() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"agentserver-invocations {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _connect, _new, _doctor, _others):
+    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _runs, _connect, _new, _doctor, _others):
         add(commands)
     return parser
 
@@ -161,9 +162,18 @@ def _cancel(commands: _Commands) -> None:
 
 def _watch(commands: _Commands) -> None:
     parser = _command(
-        commands, "watch", "print the state of an invocation each time it changes, until it is done"
+        commands,
+        "watch",
+        "print the events of a durable run, else the state of an invocation each time it changes, to the end",
     )
     parser.add_argument("id", metavar="ID", help="the invocation's id")
+    parser.add_argument(
+        "--after",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="the id of the last event that is known already (default: 0)",
+    )
     parser.add_argument(
         "--interval",
         type=_seconds,
@@ -172,6 +182,37 @@ def _watch(commands: _Commands) -> None:
         help="seconds between two questions (default: 1)",
     )
     _client(parser)
+
+
+def _runs(commands: _Commands) -> None:
+    parser = _command(
+        commands, "runs", "look at the durable runs in a store, or tidy it up, without the agent"
+    )
+    operations = parser.add_subparsers(
+        dest="operation", metavar="OPERATION", required=True, parser_class=_Parser
+    )
+    for name, words in (
+        ("list", "print the runs, newest first"),
+        ("show", "print all that is known of a run"),
+        ("cancel", "have a run end: at once if it waits, else when its agent takes it up"),
+        ("purge", "forget the runs whose time is up, and give the space back"),
+    ):
+        operation = _command(operations, name, words)
+        if name in {"show", "cancel"}:
+            operation.add_argument("id", metavar="ID", help="the run's id")
+        if name == "list":
+            statuses = ["queued", "in_progress", "completed", "failed", "cancelled"]
+            operation.add_argument("--status", choices=statuses, help="only those that stand so")
+            operation.add_argument("--session", metavar="ID", help="only those of a session")
+            operation.add_argument(
+                "--limit", type=_count, default=50, metavar="N", help="how many (default: 50; 0: all)"
+            )
+        elif name == "show":
+            operation.add_argument("--events", action="store_true", help="its events too")
+        elif name == "purge":
+            operation.add_argument("--all", action="store_true", help="every run that has ended")
+        operation.add_argument("--store", metavar="STORE", help="the store; default: AGENTSERVER_STORE")
+        operation.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
 
 def _connect(commands: _Commands) -> None:
@@ -261,6 +302,12 @@ def _client(parser: argparse.ArgumentParser, json_help: str = "print one JSON ob
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"{text!r} is no port: give a whole number from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number: give a whole number, 0 or more")
     return int(text)
 
 

@@ -26,6 +26,7 @@ from agentserver.client.errors import (
     UnreachableError,
 )
 from agentserver.client.retry import NO_RETRY, Retry, Timeouts
+from agentserver.client.run_state import RunState
 from agentserver.client.sse import StreamEvent
 from agentserver.client.stream import Stream
 from agentserver.client.websocket import Connection
@@ -48,6 +49,7 @@ __all__ = [
     "RefusedError",
     "ResponseError",
     "Retry",
+    "RunState",
     "Stream",
     "StreamEvent",
     "Timeouts",

@@ -50,6 +50,11 @@ class Listener(Protocol):
 
     invocation_id: str
 
+    @property
+    def only_reads(self) -> bool:
+        """Whether what it reads is to go on without it."""
+        ...
+
     def put(self, frame: InvocationFrame | ClientError, size: int) -> bool:
         """Take *frame*, of *size* characters; False when that was the last it can take."""
         ...
@@ -83,13 +88,18 @@ class ActionChannel:
         await asyncio.wait({self._reader})
         return self.end or self._closed(CloseCode.ABNORMAL)
 
-    async def start(self, listener: Listener, frame: Invoke) -> None:
-        """Send an invocation, whose frames go to *listener*."""
+    async def start(self, listener: Listener, frame: Invoke | GetInvocation) -> None:
+        """Send an invocation, or ask for the events of a run: the frames go to *listener*."""
         try:
             text = encode_action(frame).decode()
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"the payload cannot be sent as JSON: {error}") from None
-        self._protocol.invoke(frame.payload, invocation_id=frame.invocation_id, session_id=frame.session_id)
+        if isinstance(frame, GetInvocation):
+            self._protocol.read(frame.invocation_id, frame.last_event_id or 0)
+        else:
+            self._protocol.invoke(
+                frame.payload, invocation_id=frame.invocation_id, session_id=frame.session_id
+            )
         self._listeners[listener.invocation_id] = listener
         try:
             await self._send_text(text)
@@ -98,8 +108,13 @@ class ActionChannel:
             raise
 
     async def leave(self, listener: Listener) -> None:
-        """Forget *listener*, and cancel its invocation if it has not ended, without awaiting the answer."""
+        """Forget *listener*, and cancel its invocation if it has not ended, without awaiting the answer.
+
+        A run whose events it reads goes on.
+        """
         if self._listeners.pop(listener.invocation_id, None) is None or self.end is not None:
+            return
+        if listener.only_reads:
             return
         # A peer that does not read must not hold who leaves; but what that one sends next comes after it.
         task = asyncio.create_task(self._cancel(listener.invocation_id))

@@ -10,7 +10,15 @@ from typing import Any, TypeVar
 
 from typing_extensions import Self
 
-from agentserver.actions.frames import ErrorFrame, InvocationFrame, Invoke, Result, StreamChunk, StreamEnd
+from agentserver.actions.frames import (
+    ErrorFrame,
+    GetInvocation,
+    InvocationFrame,
+    Invoke,
+    Result,
+    StreamChunk,
+    StreamEnd,
+)
 from agentserver.client.action_channel import ActionChannel, action_error
 from agentserver.client.errors import ClientError, DeadlineError
 
@@ -49,7 +57,7 @@ class ActionStream:
     def __init__(
         self,
         usable: Callable[[], Awaitable[ActionChannel]],
-        frame: Invoke,
+        frame: Invoke | GetInvocation,
         invocation_id: str,
         idle_timeout: float,
     ) -> None:
@@ -61,7 +69,12 @@ class ActionStream:
         self._waiting_size = 0
         self._ended = False
         self.invocation_id = invocation_id
-        self.session_id = frame.session_id
+        self.session_id = frame.session_id if isinstance(frame, Invoke) else None
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether it reads the events of a run, which goes on without it."""
+        return isinstance(self._frame, GetInvocation)
 
     async def __aenter__(self) -> Self:
         """Send the invocation; the errors are those of :meth:`ActionsConnection.invoke`."""

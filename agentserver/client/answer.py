@@ -9,6 +9,7 @@ from typing import Any
 
 from agentserver.client.errors import AnswerError
 from agentserver.client.response import charset_of, media_type_of, retry_after_of
+from agentserver.client.run_state import RunState
 
 __all__ = ["Answer"]
 
@@ -77,3 +78,11 @@ class Answer:
                 invocation_id=self.invocation_id,
                 session_id=self.session_id,
             ) from None
+
+    def run(self) -> RunState:
+        """The body, read as what a server tells of a durable run.
+
+        Raises:
+            AnswerError: If it is not that.
+        """
+        return RunState.read(self.json())

@@ -53,6 +53,10 @@ class Endpoint:
         """The address that cancels one invocation."""
         return _in_session(self._part(check_id("invocation_id", invocation_id), "cancel"), session_id)
 
+    def signal(self, invocation_id: str, session_id: str | None = None) -> URL:
+        """The address that takes signals for one durable run."""
+        return _in_session(self._part(check_id("invocation_id", invocation_id), "signal"), session_id)
+
     def connect(self, session_id: str | None, *, actions: bool = False) -> URL:
         """The address of a WebSocket, raw or speaking the action protocol."""
         return _in_session(self.actions if actions else self.websocket, session_id)

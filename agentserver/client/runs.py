@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, cast
 
 from agentserver.client.answer import Answer
 from agentserver.client.endpoint import check_id
 from agentserver.client.errors import (
+    AnswerError,
     DeadlineError,
     LostConnectionError,
     ResponseError,
@@ -19,12 +21,20 @@ from agentserver.client.errors import (
 from agentserver.client.http_session import HttpSession
 from agentserver.client.request import Body, Call, encode_body
 from agentserver.client.retry import Retry
+from agentserver.client.run_state import RunState
 from agentserver.client.sse import StreamEvent
 from agentserver.client.stream import Stream
-from agentserver.wire import IDEMPOTENCY_HEADERS, INVOCATION_ID_HEADER, LAST_EVENT_ID_QUERY
+from agentserver.wire import (
+    IDEMPOTENCY_HEADERS,
+    INVOCATION_ID_HEADER,
+    LAST_EVENT_ID_HEADER,
+    LAST_EVENT_ID_QUERY,
+)
 
 __all__ = ["DurableCalls"]
 
+_NOT_DURABLE: Final = "the answer is no stream of a durable run's events: is the handler durable?"
+_PURGED: Final = "The events of this run are no longer kept"
 _RECONNECT: Final = Retry(attempts=60, first_delay=0.2, max_delay=5.0)
 
 
@@ -54,7 +64,8 @@ class DurableCalls:
             timeout: Seconds until it must have begun; None is the client's ``timeouts.answer``.
 
         Returns:
-            What the server says: 202 and where it stands, or 200 and its snapshot if it has ended.
+            What the server says: 202 and where it stands, or 200 and its snapshot if it has ended; its
+            ``run()`` reads either.
 
         Raises:
             ResponseError: 409 if the key belongs to another body, or the session is busy; 429 if too many
@@ -76,7 +87,7 @@ class DurableCalls:
 
     async def events(
         self, invocation_id: str, *, after: int = 0, reconnect: Retry | None = None
-    ) -> AsyncIterator[StreamEvent]:
+    ) -> AsyncGenerator[StreamEvent, None]:
         """The events of a durable run, to its last one; a lost connection is taken up where it was.
 
         .. code-block:: python
@@ -84,6 +95,8 @@ class DurableCalls:
             answer = await client.start({"topic": "bees"})
             async for event in client.events(answer.invocation_id):
                 print(event.id, event.event, event.data)
+
+        Who leaves early closes the connection with ``aclosing``, and changes nothing for the run.
 
         Args:
             invocation_id: The run.
@@ -93,31 +106,113 @@ class DurableCalls:
 
         Raises:
             ResponseError: 404 if there is no such run, 410 if its events are no longer kept.
+            AnswerError: If the agent's answer is no stream of a durable run's events.
             ClientError: If no connection comes about any more.
         """
         retry = reconnect or _RECONNECT
         failures = 0
         while True:
+            asked: float | None = None
             try:
-                async for event in self._events_once(invocation_id, after):
-                    if event.event in {"done", "superseded"} and event.id in {"", str(after)}:
-                        return
-                    if event.event != "reconnect":
+                async with aclosing(self._events_once(invocation_id, after)) as events:
+                    async for event in events:
                         after, failures = int(event.id), 0
                         yield event
-                failures += 1  # the server has ended the stream: it is about to end itself
             except (UnreachableError, LostConnectionError, DeadlineError, ResponseError) as error:
                 failures += 1
-                if failures >= retry.attempts or (isinstance(error, ResponseError) and not error.temporary):
+                asked = error.retry_after if isinstance(error, ResponseError) else None
+                is_final = isinstance(error, ResponseError) and not error.temporary
+                if is_final or failures >= retry.attempts or (asked or 0) > retry.max_delay:
                     raise
-            await asyncio.sleep(retry.delay(max(failures, 1)))
+            else:
+                return
+            await asyncio.sleep(retry.delay(failures, asked))
 
-    async def _events_once(self, invocation_id: str, after: int) -> AsyncIterator[StreamEvent]:
+    async def _events_once(self, invocation_id: str, after: int) -> AsyncGenerator[StreamEvent, None]:
+        """The events that one connection brings; raises if they end before the run's last one."""
         url = self._http.endpoint.invocation(invocation_id, self.session_id)
         url = url.update_query({LAST_EVENT_ID_QUERY: str(after)})
-        call = Call("GET", url, invocation_id, self.session_id, {"Accept": "text/event-stream"})
+        headers = {"Accept": "text/event-stream", LAST_EVENT_ID_HEADER: str(after)}
+        call = Call("GET", url, invocation_id, self.session_id, headers)
         response = await self._http.stream(call)
         idle = self._http.timeouts.idle
         async with Stream(response, invocation_id, self.session_id, idle) as stream:
+            if stream.content_type != "text/event-stream":
+                raise AnswerError(_NOT_DURABLE, **call.ids)
             async for event in stream.events():
-                yield event
+                if event.id not in {"", str(after)}:
+                    if not event.id.isdecimal():
+                        raise AnswerError(_NOT_DURABLE, **call.ids)
+                    after = int(event.id)
+                    yield event
+                elif event.event == "done":
+                    return
+                elif event.event == "superseded":
+                    raise ResponseError(410, "gone", _PURGED, invocation_id=invocation_id)
+                elif event.event != "reconnect":
+                    raise AnswerError(_NOT_DURABLE, **call.ids)
+        raise LostConnectionError("the stream ended before the run did", **call.ids)
+
+    async def signal(
+        self, invocation_id: str, name: str, payload: Any = None, *, timeout: float | None = None
+    ) -> Answer:
+        """Give a durable run what it waits for with ``run.wait_for(name)``; kept until it does.
+
+        A signal whose answer was lost is not sent again, for the run would get it twice.
+
+        Args:
+            invocation_id: The run.
+            name: The name of the signal, shaped as an id.
+            payload: What comes with it, as JSON.
+            timeout: As for ``invoke``.
+
+        Raises:
+            ResponseError: 404 if there is no such run, 409 ``run_ended`` if it has ended.
+            ClientError: If the call fails as ``invoke`` can.
+            ValueError: If the id, the name or the payload cannot be sent.
+        """
+        url = self._http.endpoint.signal(invocation_id, self.session_id)
+        data, media_type = encode_body({"name": check_id("name", name), "payload": payload})
+        headers = {"Content-Type": media_type}
+        return await self._http.answer(
+            Call("POST", url, invocation_id, self.session_id, headers, data, timeout)
+        )
+
+    async def list(
+        self, *, status: str | None = None, page: int = 50, timeout: float | None = None
+    ) -> AsyncGenerator[RunState, None]:
+        """The caller's own durable runs, newest first; of a client with a session, those of the session.
+
+        Args:
+            status: Only those that stand so: ``queued``, ``in_progress``, ``completed``, ``failed`` or
+                ``cancelled``.
+            page: How many are asked for at once, 1 to 500.
+            timeout: Seconds that one page may take; None is the client's ``timeouts.answer``.
+
+        Raises:
+            ResponseError: If the agent answers with an error; 404 or 405 if it has no durable runs.
+            AnswerError: If the answer is no list of runs.
+            ClientError: If a question fails as ``get`` can.
+        """
+        query = {"limit": str(page), **({} if status is None else {"status": status})}
+        while True:
+            url = self._http.endpoint.invoke(self.session_id).update_query(query)
+            answer = await self._http.answer(Call("GET", url, session_id=self.session_id, timeout=timeout))
+            told = _members(answer.json())
+            for run in _listed(told):
+                yield RunState.read(run)
+            before = told.get("before")
+            if not isinstance(before, str):
+                return
+            query["before"] = before
+
+
+def _members(told: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", told) if isinstance(told, dict) else {}
+
+
+def _listed(told: Mapping[str, Any]) -> Sequence[Any]:
+    runs = told.get("runs")
+    if not isinstance(runs, list):
+        raise AnswerError("the answer is no list of runs: is the handler durable?")
+    return cast("Sequence[Any]", runs)

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from agentserver.durable._engine import DisplacedError
+from agentserver.durable._engine import DisplacedError, StoreUnavailableError
 from agentserver.durable._records import End, Journal, Status
 from agentserver.durable._steps import Steps
 from agentserver.durable._values import ValueRefusedError, encode, error_of
 from agentserver.durable.run import Run
 from agentserver.errors import InvocationError
 
+if TYPE_CHECKING:
+    from agentserver._telemetry.run_observer import RunEnd, RunObserver
+
 logger = logging.getLogger("agentserver")
 
+_PAGE: Final = 500
+_TRACE: Final = "traceparent"
+"""The member of a run's first event, and of each ``recovered``, that names the span of that attempt."""
 _QUIET: Final = 0.05
 """Seconds without a recorded step after which a cancelled run is where it was before a crash."""
 
 
 class Attempt(Steps):
     """One attempt: runs once its journal is there."""
+
+    _run_end: RunEnd | None = None
 
     def supersede(self) -> None:
         """Tell it that a later input waits."""
@@ -51,14 +60,20 @@ class Attempt(Steps):
         self._is_lost = True
         self._writer.abandon()
 
-    async def run(self, handler: Callable[[Run, Any], Awaitable[Any]]) -> None:
-        """Call *handler* with the run and its input, and record how it ends."""
+    async def run(
+        self, handler: Callable[[Run, Any], Awaitable[Any]], observer: RunObserver | None = None
+    ) -> None:
+        """Call *handler* with the run and its input, and record how it ends; *observer* is told of it."""
+        if observer is not None:
+            await self._begin_observation(observer)
         self._body = asyncio.create_task(self._call_handler(handler), name="durable run")
         if self._told_to_end.is_set():
             self._body.cancel()  # it never begins
         else:
             kind = "recovered" if self.record.recoveries else "run_start"
-            self._writer.add_event(_beginning(self._journal), kind=kind)
+            span = "" if self._observation is None else self._observation.traceparent
+            trace = {_TRACE: span} if span else {}
+            self._writer.add_event(json.dumps({**_beginning(self._journal), **trace}), kind=kind)
         watch = asyncio.create_task(self._cancel_when_quiet()) if self._is_cancel_due else None
         told = asyncio.create_task(self._told_to_end.wait())
         await asyncio.wait({self._body, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -73,8 +88,32 @@ class Attempt(Steps):
             await self._record_end(self._body)
         self._is_lost = True  # what still runs of it records nothing
         await self._writer.settle()
+        if self._observation is not None:
+            self._observation.end(self._run_end)
+
+    async def _begin_observation(self, observer: RunObserver) -> None:
+        from agentserver._telemetry.run_observer import AttemptStart  # runs that nobody observes do not pay
+
+        asked = self.record.asked
+        earlier = await self._earlier_spans() if self.record.recoveries else []
+        ids = (asked.invocation_id, asked.session_id)
+        start = AttemptStart(*ids, self.headers, self.record.recoveries, earlier)
+        self._observation = observer.attempt(start)
+        self._writer.on_stored = self._observation.wrote
+
+    async def _earlier_spans(self) -> list[str]:
+        """The spans of the attempts before this one, as their first events name them."""
+        name, after, found = self.record.asked.invocation_id, 0, list[str]()
+        with contextlib.suppress(StoreUnavailableError):
+            while page := await self._engine.events(name, after, _PAGE):
+                begun = [json.loads(event.data) for event in page if event.kind in {"run_start", "recovered"}]
+                found += [told[_TRACE] for told in begun if told.get(_TRACE)]
+                after = page[-1].id
+        return found
 
     async def _call_handler(self, handler: Callable[[Run, Any], Awaitable[Any]]) -> Any:
+        if self._observation is not None:
+            self._observation.enter()
         try:
             return await handler(Run(self), json.loads(self.record.asked.input))
         except SystemExit as error:
@@ -109,6 +148,11 @@ class Attempt(Steps):
             await self._writer.write(end=end)
         except DisplacedError:
             return
+        if self._observation is not None:
+            from agentserver._telemetry.run_observer import RunEnd
+
+            code = "" if error is None else str(json.loads(error)["code"])
+            self._run_end = RunEnd(status.value, self.record.asked.created, now, code, self.retries + 1)
 
     def _outcome(self, body: asyncio.Task[Any]) -> tuple[Status, str | None, str | None]:
         name = self.record.asked.invocation_id
@@ -139,14 +183,18 @@ class Attempt(Steps):
         return Status.FAILED, None, json.dumps(error_of(failure))
 
 
-def _beginning(journal: Journal) -> str:
+def _beginning(journal: Journal) -> dict[str, Any]:
     run = journal.run
     if not run.recoveries:
-        return json.dumps({"type": "run_start", "attempt": run.retries + 1})
+        return {"type": "run_start", "attempt": run.retries + 1}
     names = [step.key.name for step in journal.steps.values() if step.outcome is not None]
     last = next((name for name in reversed(names) if not name.startswith("~")), None)
-    told = {"type": "recovered", "attempt": run.retries + 1, "recoveries": run.recoveries, "last_step": last}
-    return json.dumps(told)
+    return {
+        "type": "recovered",
+        "attempt": run.retries + 1,
+        "recoveries": run.recoveries,
+        "last_step": last,
+    }
 
 
 def _failed(code: str, message: str) -> tuple[Status, str | None, str | None]:

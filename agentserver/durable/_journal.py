@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextvars import Context
+from time import perf_counter
 from typing import Final
 
 from agentserver.durable._engine import Engine, StoreUnavailableError
@@ -29,6 +30,9 @@ class JournalWriter:
         feed: Is told of events once they are stored.
         clock: Seconds since 1970.
         on_failure: Called when this process may no longer write the run.
+
+    Attributes:
+        on_stored: Called with the seconds that the first of some events waited until they were stored.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class JournalWriter:
         self._next = Changes(0.0, [], [])
         self._written: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._since = 0.0
+        self.on_stored: Callable[[float], None] | None = None
 
     @property
     def last_event(self) -> int:
@@ -57,6 +63,8 @@ class JournalWriter:
     def add_event(self, data: str, *, kind: str = "", origin: str | None = None) -> None:
         """Have an event written soon, after all that was added before."""
         self._last_event += 1
+        if self.on_stored is not None and not self._next.events:
+            self._since = perf_counter()
         self._next.events.append(Event(self._last_event, kind, data, origin))
         _ = self._write_soon()
 
@@ -102,7 +110,7 @@ class JournalWriter:
         try:
             while self._written is not None:
                 changes, written = self._next._replace(now=self._clock()), self._written
-                self._next, self._written = Changes(0.0, [], []), None
+                self._next, self._written, since = Changes(0.0, [], []), None, self._since
                 try:
                     await self._write(changes)
                 # Whatever it is, the run cannot be recorded further: its attempt ends, and is said to.
@@ -111,6 +119,8 @@ class JournalWriter:
                     self._on_failure(error)
                 else:
                     self._feed.publish(changes.events, is_over=changes.end is not None)
+                    if self.on_stored is not None and changes.events:
+                        self.on_stored(perf_counter() - since)
                     written.set_result(None)
         finally:
             self._writing = None

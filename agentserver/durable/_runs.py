@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final, TypeVar
 
+from agentserver._telemetry.run_telemetry import RunTelemetry
 from agentserver.durable._attempt import Attempt
 from agentserver.durable._engine import DisplacedError, Engine, Filter, StoreUnavailableError
 from agentserver.durable._feed import Feeds
@@ -64,6 +66,8 @@ class Runs:
         handler: RunHandler,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.telemetry = RunTelemetry(self._counts)
+        self._queued: set[str] = set()
         self.durable = durable
         self.name = name
         self.clock = clock
@@ -132,6 +136,11 @@ class Runs:
             await self._engine.close()
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a run of this process works, and does not only wait for a signal."""
+        return any(not attempt.only_waits for attempt in self._attempts.values())
+
+    @property
     def is_open(self) -> bool:
         """Whether the store can be used."""
         return self._is_open
@@ -156,8 +165,10 @@ class Runs:
         created = await self._engine.create(run, self._admit)
         if created.is_new and created.run.status is Status.IN_PROGRESS:
             self._launch(created.run)
-        elif created.is_new and created.before is not None:
-            self._supersede(created.before)
+        elif created.is_new:
+            self._queued.add(run.invocation_id)
+            if created.before is not None:
+                self._supersede(created.before)
         return created
 
     async def cancel(self, invocation_id: str) -> RunRecord | None:
@@ -220,6 +231,10 @@ class Runs:
 
     # --- the life of runs
 
+    def _counts(self) -> Mapping[str, int]:
+        """How many runs of this process wait, and how many are under way."""
+        return {"queued": len(self._queued), "in_progress": len(self._attempts)}
+
     def _check_open(self) -> None:
         if not self._is_open:
             raise StoreUnavailableError("the store is not open")
@@ -253,6 +268,7 @@ class Runs:
 
     async def _live(self, attempt: Attempt, asked: NewRun) -> None:
         name = asked.invocation_id
+        self._queued.discard(name)
         try:
             journal = await self._patiently(lambda: self._engine.claim(name, self.clock()))
             if journal is None:
@@ -261,7 +277,7 @@ class Runs:
                 await self._give_up(journal)
                 return
             attempt.begin(journal)
-            await attempt.run(self._handler)
+            await attempt.run(self._handler, self.telemetry())
         # One run must not keep the others from going on; what it is left as is taken up at the next start.
         except Exception:
             logger.exception("the run %s cannot go on", name)
@@ -288,6 +304,13 @@ class Runs:
         except DisplacedError:
             return
         self._feeds.of(run.asked.invocation_id).publish([event], is_over=True)
+        observer = self.telemetry()
+        if observer is not None:
+            from agentserver._telemetry.run_observer import AttemptStart, RunEnd
+
+            asked, headers = run.asked, json.loads(run.asked.headers)
+            start = AttemptStart(asked.invocation_id, asked.session_id, headers, run.recoveries, ())
+            observer.attempt(start).end(RunEnd("failed", asked.created, now, "too_many_recoveries"))
 
     async def _go_on_with_session(self, owner: str, session_id: str) -> None:
         run = await self._patiently(lambda: self._engine.next_queued(owner, session_id))
@@ -309,6 +332,7 @@ class Runs:
             elif run.status is Status.IN_PROGRESS:
                 self._launch(run)
             else:
+                self._queued.add(run.asked.invocation_id)
                 sessions[run.asked.owner, run.asked.session_id] = None
         for owner, session_id in sessions:
             await self._go_on_with_session(owner, session_id)

@@ -41,23 +41,29 @@ class SqliteEngine:
 
     Args:
         path: The file. Beside it there is a lock, and while it is in use what SQLite puts there.
+        read_only: Whether it is only looked at, which needs no lock; everything that writes fails then.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._is_read_only = read_only
         self._lock = FileLock(path)
         self._writer: SqliteWriter | None = None
 
     async def open(self) -> None:
         """See `Engine.open`."""
-        make_folder(self._path)
-        self._lock.acquire()
-        writer = SqliteWriter(lambda: connect(self._path))
-        try:
+        if self._is_read_only:
+            writer = SqliteWriter(lambda: connect(self.path, read_only=True), begin="BEGIN")
             await writer.open()
-        except BaseException:
-            self._lock.release()
-            raise
+        else:
+            make_folder(self.path)
+            self._lock.acquire()
+            writer = SqliteWriter(lambda: connect(self.path))
+            try:
+                await writer.open()
+            except BaseException:
+                self._lock.release()
+                raise
         self._writer = writer
 
     async def close(self) -> None:

@@ -117,19 +117,24 @@ else:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open the store in *path*; make it if it is not there.
+
+    Args:
+        path: The file.
+        read_only: Whether it is there, and only looked at, beside a process that may use it.
 
     Raises:
         ConfigurationError: If it is damaged, no store, of a later version, or cannot be opened.
         StoreUnavailableError: If it cannot be written now.
     """
     try:
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        name = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        connection = sqlite3.connect(name, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     except sqlite3.Error as error:
         raise _unusable(path, error) from None
     try:
-        _prepare(connection, path)
+        (_look_at if read_only else _prepare)(connection, path)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
@@ -140,7 +145,8 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _has_tables(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether there is a store in *path*, which must be one that can be read, or nothing yet."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
@@ -151,6 +157,16 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} is of a later version of agentserver ({version}, this one reads {VERSION}): run that"
             f" version, or set {STORE_VARIABLE} to another file"
         )
+    return bool(tables)
+
+
+def _look_at(connection: sqlite3.Connection, path: Path) -> None:
+    if not _has_tables(connection, path):
+        raise ConfigurationError(f"{path} is empty: set {STORE_VARIABLE} to the file that the agent uses")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    tables = _has_tables(connection, path)
     if not tables:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is a table
     mode = str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])

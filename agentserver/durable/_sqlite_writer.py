@@ -42,10 +42,12 @@ class SqliteWriter:
 
     Args:
         connect: Opens the file, in the thread that uses it.
+        begin: What a transaction begins with.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], *, begin: str = "BEGIN IMMEDIATE") -> None:
         self._connect = connect
+        self._begin = begin
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Operation | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="agentserver-store", daemon=True)
@@ -98,16 +100,16 @@ class SqliteWriter:
                         is_last = True
                         break
                     batch.append(following)
-                _commit(connection, batch)
+                _commit(connection, batch, self._begin)
                 self._tell(_settle, batch)
                 if is_last:
                     return
 
 
-def _commit(connection: sqlite3.Connection, batch: list[_Operation]) -> None:
+def _commit(connection: sqlite3.Connection, batch: list[_Operation], begin: str) -> None:
     """Do all of *batch* in one transaction; if one of it fails, each in its own."""
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(begin)
         for operation in batch:
             operation.result = operation.work(connection)
         connection.execute("COMMIT")
@@ -120,7 +122,7 @@ def _commit(connection: sqlite3.Connection, batch: list[_Operation]) -> None:
             batch[0].error = unavailable(error) if isinstance(error, sqlite3.Error) else error
             return
         for operation in batch:
-            _commit(connection, [operation])
+            _commit(connection, [operation], begin)
 
 
 def unavailable(error: sqlite3.Error) -> StoreUnavailableError:

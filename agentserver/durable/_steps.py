@@ -15,7 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from agentserver.durable._engine import DisplacedError, Engine
 from agentserver.durable._feed import Feed
@@ -24,6 +24,9 @@ from agentserver.durable._records import Journal, RunRecord, StepKey, StepRecord
 from agentserver.durable._values import ValueRefusedError, decode_outcome, encode, encode_failure
 from agentserver.durable.options import Durable
 from agentserver.errors import InvocationError
+
+if TYPE_CHECKING:
+    from agentserver._telemetry.run_observer import AttemptObservation, StepObservation
 
 logger = logging.getLogger("agentserver")
 
@@ -64,9 +67,12 @@ class Steps:
         self._position = 0
         self._replayed = 0
         self._under_way = 0
+        self._waiting = 0
         self._idle = asyncio.Event()
         self._signals: dict[tuple[str, int], str] = {}
         self._signalled = asyncio.Event()
+        self._observation: AttemptObservation | None = None
+        self._observed: dict[StepKey, StepObservation] = {}
 
     def begin(self, journal: Journal) -> None:
         """Take up the records of the attempts before this one."""
@@ -82,6 +88,11 @@ class Steps:
                 self.signal(name, number, payload)
         self._is_cancel_due = journal.run.is_cancelled and not self.is_cancelled
         self._writer = JournalWriter(self._engine, self.record, self._feed, self._clock, self._lose)
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether it does nothing but wait for a signal."""
+        return bool(self._waiting) and not self._under_way
 
     def cancel(self) -> None:
         """End it: what it awaits is cancelled, and it may clean up."""
@@ -146,6 +157,8 @@ class Steps:
         else:
             await self._may_go_on()
             self._under_way += not waits
+            self._waiting += waits
+            self._observe(key)
             try:
                 failures = 0 if known is None else known.failures
                 limit = self._durable.retries if retries is None else retries
@@ -154,7 +167,10 @@ class Steps:
                 assert done.outcome is not None
                 outcome = done.outcome
             finally:
+                if (observed := self._observed.pop(key, None)) is not None:
+                    observed.end()
                 self._under_way -= not waits
+                self._waiting -= waits
                 if not self._under_way:
                     self._idle.set()
         _after.set(key)
@@ -224,7 +240,13 @@ class Steps:
             else:
                 return StepRecord(key, outcome, failures)
 
+    def _observe(self, key: StepKey) -> None:
+        if self._observation is not None and not key.name.startswith("~"):
+            self._observed[key] = self._observation.step(key.name, key.use)
+
     def _log_failure(self, key: StepKey, failures: int, error: Exception, *, is_final: bool) -> None:
+        if key in self._observed:
+            self._observed[key].failed(error, is_final=is_final)
         if isinstance(error, InvocationError) or key.name.startswith("~"):
             return
         then = "is given up" if is_final else "is tried again"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, TypeAlias
 
-from agentserver._checks import SECONDS, SOME_SECONDS, Check, check_options, optional, whole
+from agentserver._checks import SECONDS, SOME_SECONDS, SWITCH, Check, check_options, optional, whole
 
 Busy: TypeAlias = Literal["queue", "steer", "reject", "parallel"]
 
@@ -32,6 +32,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "cancel_grace": SOME_SECONDS,
     "max_recoveries": whole(1),
     "max_value_size": whole(1),
+    "keep_awake": SWITCH,
     "name": optional(_NAME, "the name of the class"),
 }
 
@@ -54,6 +55,9 @@ class Durable:
         max_recoveries: How often in a row a run may be taken up again without recording anything, before it
             is given up: such a run is what ends its process.
         max_value_size: Characters of JSON that an input, a step's result, an event or an output may have.
+        keep_awake: Whether the hosting platform is asked not to stop the container while runs work, by a task
+            lease that is renewed every 30 seconds; elsewhere it does nothing. The platform's part is in
+            private preview.
         name: What the runs are filed under; ``None`` is the name of the class. Keep it when the class is
             renamed: runs of another name are left alone.
 
@@ -71,6 +75,7 @@ class Durable:
     cancel_grace: float = 10.0
     max_recoveries: int = 10
     max_value_size: int = 1_000_000
+    keep_awake: bool = False
     name: str | None = None
 
     def __post_init__(self) -> None:

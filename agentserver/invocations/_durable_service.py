@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from agentserver._hosting.protocol import HostContext
 from agentserver._http.ids import new_trace_id
 from agentserver._telemetry.correlation import CurrentRequest, current_request
+from agentserver._telemetry.observer import Observed
 from agentserver._telemetry.trace_context import trace_parent
 from agentserver.durable._runs import Runs
 from agentserver.durable._store import open_engine
 from agentserver.durable.options import Durable
 from agentserver.durable.run import Run
-from agentserver.invocations._durable_handler import reader_of
+from agentserver.environment import FoundryEnvironment
+from agentserver.invocations._class_arguments import check_run
+from agentserver.invocations._durable_types import types_of
 from agentserver.invocations._handler_definition import HandlerDefinition
 from agentserver.invocations._handler_factory import HandlerFactory
 from agentserver.invocations.context import InvocationContext
@@ -32,6 +33,9 @@ from agentserver.wire import (
     USER_ID_HEADER,
     USER_ISOLATION_KEY_HEADER,
 )
+
+if TYPE_CHECKING:
+    from agentserver.durable._lease import LeaseKeeper
 
 _KEPT_HEADERS: Final = frozenset(
     {
@@ -59,11 +63,13 @@ class DurableService:
     """
 
     def __init__(self, offered: HandlerDefinition, durable: Durable) -> None:
-        self.read = reader_of(offered.type)
+        check_run(offered.type)
+        self.types = types_of(offered.type)
         self._durable = durable
         self._drained: float | None = None
         self._name = durable.name or offered.type.__name__
         self._runs: Runs | None = None
+        self._lease_keeper: LeaseKeeper | None = None
 
     def bind(self, host: HostContext, factory: HandlerFactory) -> None:
         """Say on which host it is, and who makes the handlers.
@@ -74,6 +80,8 @@ class DurableService:
         self._host = host
         self._factory = factory
         self._runs = Runs(self._durable, self._name, open_engine(host.environment), self._call)
+        if self._durable.keep_awake:
+            self._lease_keeper = lease_keeper(host.environment, self._runs)
 
     @property
     def runs(self) -> Runs:
@@ -81,9 +89,15 @@ class DurableService:
         assert self._runs is not None, "bound before it is used"
         return self._runs
 
+    def watch(self, server: Observed) -> None:
+        """Have the runs observed by what observes *server*."""
+        self.runs.telemetry.server = server
+
     async def start(self) -> None:
         """Open the store and go on with what was left; called once, before the first request."""
         await self.runs.start()
+        if self._lease_keeper is not None:
+            self._lease_keeper.start()
         self._host.lifetime.add_listener(self._drain)
 
     def _drain(self) -> None:
@@ -96,6 +110,8 @@ class DurableService:
         now = asyncio.get_running_loop().time()
         left = self._host.shutdown_timeout - (now - (self._drained or now))
         await self.runs.stop(max(left, _LAST_MOMENT))
+        if self._lease_keeper is not None:
+            await self._lease_keeper.stop()
 
     async def is_ready(self) -> bool:
         """Whether runs can be stored: a readiness check."""
@@ -104,11 +120,13 @@ class DurableService:
     async def _call(self, run: Run, value: Any) -> Any:
         context = self._enter(run)
         if not self._factory.needs_scope:
-            handler: Any = self._factory.create()
-            return await handler.run(self.read(value), run)
+            return await self._run(self._factory.create(), value, run)
         # There is no request any more: what asks for one cannot be made.
         async with self._factory.scope({InvocationContext: context}) as scoped:
-            return await cast("Any", scoped).run(self.read(value), run)
+            return await self._run(scoped, value, run)
+
+    async def _run(self, handler: Any, value: Any, run: Run) -> Any:
+        return self.types.write(await handler.run(self.types.read(value), run))
 
     def _enter(self, run: Run) -> InvocationContext:
         """Have logs and calls of the attempt carry what those of its request did."""
@@ -125,17 +143,24 @@ class DurableService:
         )
 
 
-def kept_headers(headers: Mapping[str, str]) -> str:
-    """Those of a request's headers that every attempt gets, as JSON."""
+def lease_keeper(environment: FoundryEnvironment, runs: Runs) -> LeaseKeeper | None:
+    """What keeps the container awake while *runs* work; ``None`` where nobody would stop it.
+
+    Raises:
+        ConfigurationError: If there is no way to a token.
+    """
+    from agentserver.durable._lease import RENEW_SECONDS, LeaseKeeper
+    from agentserver.durable._task_lease import task_lease
+
+    lease = task_lease(environment)
+    return None if lease is None else LeaseKeeper(lease, lambda: runs.is_busy, RENEW_SECONDS)
+
+
+def kept_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Those of a request's headers that every attempt gets, in lower case."""
     kept: dict[str, str] = {}
     for name, value in headers.items():
         lowered = name.lower()
         if lowered in _KEPT_HEADERS or lowered.startswith(CLIENT_HEADER_PREFIX):
             kept.setdefault(lowered, value)
-    return json.dumps(kept)
-
-
-def owner_of(context: InvocationContext) -> str:
-    """Who asks, as a digest; empty if the platform does not say."""
-    who = context.isolation.user_isolation_key or context.platform.user_id
-    return "" if who is None else hashlib.sha256(who.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return kept

@@ -14,6 +14,8 @@ from agentserver.invocations._handler_interface import HandlerInterface
 from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from agentserver._typed.contract import Contract
     from agentserver.durable.options import Durable
 
@@ -45,6 +47,15 @@ class HandlerDefinition(NamedTuple):
     def durable(self) -> Durable | None:
         """How its runs behave, if it is durable."""
         return self.type._durable
+
+    @property
+    def idempotent(self) -> timedelta | None:
+        """How long its answers are kept, if it is idempotent."""
+        return self.type._idempotent
+
+    def durable_websocket(self, calls: Any) -> Any:
+        """What serves its WebSocket in the framework's name by *calls*; ``None`` if it does itself."""
+        return self.type._durable_websocket(calls)
 
 
 def define(handler: Any) -> HandlerDefinition:
@@ -102,7 +113,7 @@ def _contract(handler: type[InvocationHandler], *, streams: bool) -> Contract | 
 
 def _names_types(handler: type[InvocationHandler]) -> bool:
     """Whether ``handle`` takes an object made of the body, and not the request."""
-    if _is_ours(handler, "handle"):
+    if _is_ours(handler, "handle") or handler._durable is not None:
         return False
     if _has_parameters(handler, InvocationHandler):
         return True

@@ -56,6 +56,9 @@ HTTP: Final = HandlerInterface(
     },
 )
 
+DURABLE_METHODS: Final = ("handle", "get", "cancel")
+"""For which the framework answers in a durable handler."""
+
 WEBSOCKET: Final = HandlerInterface(
     {"handle_websocket": ("websocket", "context")},
     websockets=(WEBSOCKET_ROUTE,),

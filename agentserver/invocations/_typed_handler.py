@@ -40,17 +40,22 @@ def contract_of(handler: type[InvocationHandler], *, streams: bool) -> Contract:
         HandlerError: If that cannot be read, written or told apart.
     """
     taken, given = parameters_of(handler, InvocationHandler, "handle", "request", _AS_IT_IS)
-    request = _codec(handler, "takes", without(taken, _AS_IT_IS))
-    reply = _codec(handler, "gives", without(given, _AS_IT_IS), by_class=streams)
+    request = codec_of(handler, "takes", without(taken, _AS_IT_IS))
+    reply = codec_of(handler, "gives", without(given, _AS_IT_IS), by_class=streams)
     if handler.openapi_version not in ("3.1", "3.2"):
         raise HandlerError(
             f"{handler.__name__}.openapi_version is {handler.openapi_version!r}: set it to '3.1' or '3.2'"
         )
-    examples = [_example(handler, request, example) for example in handler.examples]
+    examples = [example_of(handler, request, example) for example in handler.examples]
     return Contract(handler.__name__, request, reply, streams=streams, examples=examples)
 
 
-def _codec(handler: type, verb: str, declared: Any, *, by_class: bool = False) -> Codec | None:
+def codec_of(handler: type, verb: str, declared: Any, *, by_class: bool = False) -> Codec | None:
+    """What reads and writes *declared*, which *handler* takes or gives as *verb* says; none if it is unsaid.
+
+    Raises:
+        HandlerError: If nothing could.
+    """
     if declared is UNSAID:
         return None
     try:
@@ -59,7 +64,12 @@ def _codec(handler: type, verb: str, declared: Any, *, by_class: bool = False) -
         raise HandlerError(f"{handler.__name__} {verb} {name_of(declared)}, but {error}") from error
 
 
-def _example(handler: type, request: Codec | None, example: Any) -> Any:
+def example_of(handler: type, request: Codec | None, example: Any) -> Any:
+    """*example* of what *handler* takes, as plain JSON.
+
+    Raises:
+        HandlerError: If it is not that.
+    """
     if request is None:
         raise HandlerError(f"{handler.__name__} gives examples of what it takes, but does not say its type")
     try:
@@ -80,13 +90,13 @@ def messages_of(handler: type[InvocationHandler]) -> Contract:
     """
     named = arguments_of(handler, InvocationWebSocketHandler) or ()
     received, sent = named if len(named) == 2 else (*named, Any)
-    taken, given = _codec(handler, "takes", received), _codec(handler, "sends", sent)
+    taken, given = codec_of(handler, "takes", received), codec_of(handler, "sends", sent)
     if taken is None or given is None:
         raise HandlerError(
             f"{handler.__name__} names one type for its WebSocket: write"
             " InvocationWebSocketHandler[…, …], with what it takes and what it sends"
         )
-    examples = [_example(handler, taken, example) for example in handler.examples]
+    examples = [example_of(handler, taken, example) for example in handler.examples]
     return Contract(handler.__name__, taken, given, streams=True, examples=examples, noun="a message")
 
 

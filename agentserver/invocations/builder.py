@@ -15,7 +15,7 @@ from agentserver._http.server_header import server_header_segment
 from agentserver.environment import FoundryEnvironment
 from agentserver.invocations._endpoints import Endpoints
 from agentserver.invocations._handler_definition import HandlerDefinition
-from agentserver.invocations._handler_factory import REQUEST_TYPES
+from agentserver.invocations._handler_factory import REQUEST_TYPES, HandlerFactory, PlainHandlerFactory
 from agentserver.invocations._handler_source import HandlerSource, definition, handler_factory
 from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
@@ -61,6 +61,7 @@ class AgentHostBuilder(HostBuilder):
                 with_request=REQUEST_TYPES,
                 on_start=None if durable is None else durable.start,
                 on_stop=None if durable is None else durable.stop,
+                on_pipeline=None if durable is None else durable.watch,
             )
         )
 
@@ -119,6 +120,8 @@ def routes_of(
         ConfigurationError: If it is durable and there is no such store as the environment asks for.
     """
     made = handler_factory(handler, offered, host.provider)
+    if durable is not None:
+        durable.bind(host, made)
     if offered.contract is not None:
         from agentserver.invocations._typed_handler import (
             TypedHandlerFactory,
@@ -137,12 +140,16 @@ def routes_of(
         over_http = TypedHandlerFactory(made, documents_around(offered.type, offered.messages))
         made = TypedHandlerFactory(made, websocket_around(offered.messages))
     if durable is None:
-        routes = Endpoints(offered, over_http, host).routes()
+        routes = _endpoints(offered, over_http, host).routes()
     else:
+        from agentserver.invocations._durable_calls import DurableCalls
         from agentserver.invocations._durable_endpoints import DurableEndpoints
 
-        durable.bind(host, made)
-        routes = DurableEndpoints(offered, made, host, durable).routes()
+        calls = DurableCalls(durable)
+        routes = DurableEndpoints(offered, over_http, host, calls).routes()
+        by_framework = offered.durable_websocket(calls)
+        if by_framework is not None:
+            made = PlainHandlerFactory(lambda: by_framework)
     if offered.interface.websockets:
         from agentserver.invocations._websocket_endpoint import (
             WebSocketEndpoint,  # HTTP alone does not pay for it
@@ -151,3 +158,11 @@ def routes_of(
         endpoint = WebSocketEndpoint(made, host, options or InvocationsServerOptions())
         routes += endpoint.routes(offered.interface.websockets)
     return routes
+
+
+def _endpoints(offered: HandlerDefinition, made: HandlerFactory, host: HostContext) -> Endpoints:
+    if offered.idempotent is None:
+        return Endpoints(offered, made, host)
+    from agentserver.invocations._idempotent_endpoints import IdempotentEndpoints  # most handlers are not
+
+    return IdempotentEndpoints(offered, made, host, offered.idempotent)

@@ -10,12 +10,14 @@ from aiohttp import web
 from typing_extensions import TypeVar
 
 from agentserver.errors import NotFoundError
-from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
+from agentserver.invocations._handler_interface import DURABLE_METHODS, HTTP, WEBSOCKET, HandlerInterface
 from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.events import ServerSentEvent
 from agentserver.wire import ErrorSource
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from agentserver.durable.options import Durable
 
 # A method is an ``async def`` that returns its result, or an async generator that streams it.
@@ -75,30 +77,50 @@ class InvocationHandler(ABC, Generic[In, Out]):
 
     _interface: ClassVar[HandlerInterface] = HTTP
     _durable: ClassVar[Durable | None] = None
+    _idempotent: ClassVar[timedelta | None] = None
+    _durable_methods: ClassVar[tuple[str, ...]] = DURABLE_METHODS
 
-    def __init_subclass__(cls, *, durable: Durable | bool | None = None, **named: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        durable: Durable | bool | None = None,
+        idempotent: timedelta | bool | None = None,
+        **named: Any,
+    ) -> None:
         """Take the class arguments.
 
         Args:
             durable: ``True`` or `Durable`: the class has an ``async def run(self, input, run)``, whose runs
                 outlive their request, their client and their process; the framework answers for them.
+            idempotent: ``True`` or how long: the repetition of a ``POST``, with the same
+                ``x-client-idempotency-key`` or invocation id and the same body, is given the first one's
+                answer, which is kept in memory for an hour or that long. A durable class needs none.
             named: For the bases after this one.
 
         Raises:
-            HandlerError: If it is neither, or the class has methods of its own where the framework answers.
+            HandlerError: If one is neither, or the class has methods of its own where the framework answers.
         """
         super().__init_subclass__(**named)
         if durable is not None:
-            from agentserver.invocations._durable_handler import durable_options, take_over
+            from agentserver.invocations._class_arguments import durable_options, take_over
 
             cls._durable = durable_options(cls, durable)
             if cls._durable is not None:
                 take_over(cls)
+        if idempotent is not None:
+            from agentserver.invocations._class_arguments import kept_for
+
+            cls._idempotent = kept_for(cls, idempotent)
 
     @classmethod
     def _check(cls) -> None:
         """Raise `HandlerError` if an option of the class is wrong; called when the class is registered."""
         return
+
+    @classmethod
+    def _durable_websocket(cls, calls: Any) -> Any:
+        """What serves the WebSocket of a durable class by *calls*; ``None``: the class itself."""
+        return None
 
     @abstractmethod
     def handle(

@@ -116,6 +116,8 @@ def map_invocations_server(
             configure_health(health)
         routes.append(readiness_route(health, host))
     pipeline = make_pipeline(host, RouteTable(routes), [server_header_segment("agentserver-invocations")])
+    if durable is not None:
+        durable.watch(pipeline)
     _serve(app, pipeline)
     _wind_down(app, host, durable)
     _observe(app, host, pipeline, durable)

@@ -26,7 +26,7 @@ SCENES = [("README.md", "Command line")] + [
     for section in re.findall(r"^## (.+)$", CLI, re.MULTILINE)
     if "```bash" in CLI.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
 ]
-SERVERS = ("agentserver run", "agentserver dev")
+SERVERS = re.compile(r"(\w+=\S+ )*agentserver (run|dev) ")
 
 
 class Shell:
@@ -44,7 +44,7 @@ class Shell:
         for line in block.text.replace("\\\n", " ").splitlines():
             if line.startswith("cd "):
                 self.directory = (self.directory / line.removeprefix("cd ")).resolve()
-            elif line.startswith(SERVERS) and "# exit code" not in line:
+            elif SERVERS.match(line) and "# exit code" not in line:
                 await self.serve(line)
             else:
                 output = await self.printed(line)
@@ -66,7 +66,7 @@ class Shell:
         await self.close()
         # Together with what it starts, so that it can be ended as a whole.
         self.server = await asyncio.create_subprocess_exec(
-            *("bash", "-c", f"exec {line}".replace("8088", str(self.port))),
+            *("bash", "-c", f"exec env {line}".replace("8088", str(self.port))),
             cwd=self.directory,
             env=self.environment,
             stderr=asyncio.subprocess.DEVNULL,

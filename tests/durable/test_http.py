@@ -261,7 +261,7 @@ async def test_an_input_becomes_what_run_asks_for_or_is_refused_before_it_is_a_r
         ) as response:
             assert response.status == 202
         assert (await ended(client, "a"))["output"] == "bees:1:dry"
-        for body in (b"{", b"[]", b"{}", b'{"text": "a", "odd": 1}'):
+        for body in (b"{", b"[]", b"{}", b'{"text": 1}', b'{"text": "a", "depth": "b"}'):
             async with client.post(URL, data=body) as response:
                 assert response.status == 400, body
         async with client.get(URL) as response:

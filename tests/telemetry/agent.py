@@ -16,11 +16,13 @@ from agentserver import (
     ActionContext,
     AgentHostBuilder,
     BadRequestError,
+    Durable,
     InvocationActionHandler,
     InvocationContext,
     InvocationHandler,
     InvocationsServer,
     InvocationWebSocketHandler,
+    Run,
     client_session,
 )
 
@@ -174,6 +176,16 @@ class ActingHandler(InvocationActionHandler):
             sys.exit(3)
 
 
+class DurableHandler(InvocationHandler, durable=Durable(backoff=0.01)):
+    """Fails, waits for a signal, or is done, as it is told."""
+
+    async def run(self, task: dict[str, Any], run: Run) -> None:
+        await run.step("work", int, task.get("number", 1))
+        await run.emit("worked")
+        if task.get("waits"):
+            await run.wait_for("go")
+
+
 class Breaking:
     """A span processor that raises wherever it can."""
 
@@ -222,5 +234,5 @@ def configure(builder: AgentHostBuilder) -> None:
 
 
 if __name__ == "__main__":
-    handlers = {"websocket": TalkingHandler, "actions": ActingHandler}
+    handlers = {"websocket": TalkingHandler, "actions": ActingHandler, "durable": DurableHandler}
     InvocationsServer.run(handlers.get(os.environ.get("AGENT", ""), ObservedHandler), configure=configure)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from agentserver.cli.client import calling, url_of
 from agentserver.cli.errors import CommandError, Exit
 from agentserver.cli.files import read_file
-from agentserver.cli.terminal.answers import json_or_text, print_answer
-from agentserver.cli.terminal.output import note, print_json, print_text, styled
+from agentserver.cli.terminal.answers import print_answer, print_event
+from agentserver.cli.terminal.output import note
 from agentserver.wire import ACTIONS_ROUTE, WEBSOCKET_ROUTE
 
 if TYPE_CHECKING:
@@ -100,19 +100,11 @@ def _file(arguments: argparse.Namespace) -> tuple[bytes, str | None]:
 async def _print_stream(stream: Stream, *, as_json: bool) -> None:
     if stream.content_type == "text/event-stream":
         async for event in stream.events():
-            if as_json:
-                print_json({"event": event.event, "id": event.id, "data": json_or_text(event.data)})
-            else:
-                _print_event(event.event, event.data)
+            print_event(event, as_json=as_json)
     elif as_json or (stream.content_type == "application/json" and sys.stdout.isatty()):
         print_answer(await stream.answer(), as_json=as_json)
     else:
         await _print_chunks(stream)
-
-
-def _print_event(name: str, data: str) -> None:
-    label = "" if name == "message" else styled(f"{name}: ", "cyan", sys.stdout)
-    print_text(label + data)
 
 
 async def _print_chunks(stream: Stream) -> None:

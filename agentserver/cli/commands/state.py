@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentserver.cli.client import calling
 from agentserver.cli.errors import Exit
-from agentserver.cli.terminal.answers import print_answer
+from agentserver.cli.terminal.answers import print_answer, print_event
 
 if TYPE_CHECKING:
     from agentserver.client import Answer, InvocationsClient
@@ -40,24 +40,53 @@ def cancel(arguments: argparse.Namespace) -> int:
 
 
 def watch(arguments: argparse.Namespace) -> int:
-    """Print the state of an invocation each time it changes, until it is done."""
+    """Print the events of a durable run, or the state of any other invocation each time it changes."""
 
     async def call(client: InvocationsClient) -> int:
-        last: bytes | None = None
+        import asyncio
 
-        def done(answer: Answer) -> bool:
-            nonlocal last
-            if answer.body != last:
-                last = answer.body
-                print_answer(answer, as_json=arguments.json)
-            return not answer.running
+        from agentserver.client import AnswerError, DeadlineError, ResponseError
 
-        answer = await client.wait(
-            arguments.id, done=done, interval=arguments.interval, timeout=arguments.timeout
-        )
-        return _exit_of_state(_state(answer))
+        try:
+            return await asyncio.wait_for(_follow(client, arguments), arguments.timeout)
+        except AnswerError:  # it is no durable run's
+            return await _poll(client, arguments)
+        except ResponseError as error:
+            if error.code != "gone":
+                raise
+            return await _poll(client, arguments)  # its events are no longer kept, and it is
+        except DeadlineError:
+            raise
+        except asyncio.TimeoutError:
+            raise DeadlineError(f"the run was not done within {arguments.timeout:g} s") from None
 
     return calling(arguments, call)
+
+
+async def _follow(client: InvocationsClient, arguments: argparse.Namespace) -> int:
+    kind = ""
+    async for event in client.events(arguments.id, after=arguments.after):
+        print_event(event, as_json=arguments.json)
+        kind = event.event
+    if not kind:  # it had ended before
+        kind = (await client.get(arguments.id)).run().status
+    return _exit_of_state(kind)
+
+
+async def _poll(client: InvocationsClient, arguments: argparse.Namespace) -> int:
+    last: bytes | None = None
+
+    def done(answer: Answer) -> bool:
+        nonlocal last
+        if answer.body != last:
+            last = answer.body
+            print_answer(answer, as_json=arguments.json)
+        return not answer.running
+
+    answer = await client.wait(
+        arguments.id, done=done, interval=arguments.interval, timeout=arguments.timeout
+    )
+    return _exit_of_state(_state(answer))
 
 
 def _state(answer: Answer) -> str:

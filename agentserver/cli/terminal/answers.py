@@ -6,12 +6,12 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from agentserver.cli.terminal.output import print_json, print_text
+from agentserver.cli.terminal.output import print_json, print_text, styled
 
 if TYPE_CHECKING:
-    from agentserver.client import Answer
+    from agentserver.client import Answer, StreamEvent
 
-__all__ = ["json_or_text", "print_answer"]
+__all__ = ["json_or_text", "print_answer", "print_event"]
 
 
 def print_answer(answer: Answer, *, as_json: bool) -> None:
@@ -39,3 +39,12 @@ def json_or_text(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def print_event(event: StreamEvent, *, as_json: bool) -> None:
+    """Print *event*: its data behind its name, or all of it as one JSON object."""
+    if as_json:
+        print_json({"event": event.event, "id": event.id, "data": json_or_text(event.data)})
+    else:
+        label = "" if event.event == "message" else styled(f"{event.event}: ", "cyan", sys.stdout)
+        print_text(label + event.data)
