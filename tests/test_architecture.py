@@ -33,7 +33,7 @@ ARROWS = {
         *("_hosting", "_http", "_services", "_telemetry", "_typed", "_websocket", "durable"),
         *("_checks", "environment", "errors", "options", "wire"),
     },
-    "actions": {"_http", "_telemetry", "_websocket", "errors", "invocations", "wire"},
+    "actions": {"_http", "_telemetry", "_typed", "_websocket", "errors", "invocations", "wire"},
     "client": {"actions", "errors", "wire"},
     "conformance": {"wire", FACE},
     "inspector": {"_http", "_telemetry", "_version", "client", "wire"},

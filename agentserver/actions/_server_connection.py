@@ -64,9 +64,7 @@ class Actions(Protocol):
     max_concurrent_invocations: int
     ping_interval: float
 
-    def invoke(
-        self, payload: Mapping[str, Any], context: ActionContext
-    ) -> Awaitable[Any] | AsyncIterator[Any]:
+    def invoke(self, payload: Any, context: ActionContext) -> Awaitable[Any] | AsyncIterator[Any]:
         """Run an invocation."""
         ...
 
@@ -274,8 +272,8 @@ def _is_stream(result: Any) -> TypeGuard[AsyncIterator[Any]]:
     return isinstance(result, AsyncIterator)
 
 
-def _error_frame(failure: Failure, write: Callable[[str, str], bytes]) -> bytes:
-    return write(failure.code, failure.message)
+def _error_frame(failure: Failure, write: Callable[[str, str, Mapping[str, object]], bytes]) -> bytes:
+    return write(failure.code, failure.message, failure.details)
 
 
 class ObservedAction:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -20,37 +20,45 @@ from agentserver._typed.codec import Codec, MismatchError, UnsupportedTypeError
 from agentserver._typed.contract import Contract
 from agentserver._typed.engine import codec_for
 from agentserver._typed.names import name_of
-from agentserver._typed.parameters import UNSAID, arguments_of, parameters_of, without
+from agentserver._typed.parameters import UNSAID, parameters_of, without
 from agentserver.errors import HandlerError
 from agentserver.invocations._handler_factory import HandlerFactory
-from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.events import ServerSentEvent
-from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
-from agentserver.invocations.typed_websocket import TypedWebSocket
-from agentserver.wire import AGENT_VERSION_VARIABLE, OPENAPI_ROUTE
+from agentserver.invocations.handler import InvocationHandler, OperationNotFoundError
+from agentserver.wire import ACTIONS_OPENAPI_ROUTE, AGENT_VERSION_VARIABLE, OPENAPI_ROUTE
 
 _JSON: Final = "application/json"
 _AS_IT_IS: Final = (web.StreamResponse, web.BaseRequest, ServerSentEvent)
 
 
-def contract_of(handler: type[InvocationHandler], *, streams: bool) -> Contract:
+def contract_of(handler: type[InvocationHandler], *, streams: bool, examples: Sequence[Any] = ()) -> Contract:
     """What *handler* takes and gives over HTTP.
+
+    Args:
+        handler: The class.
+        streams: Whether it is an async generator.
+        examples: Bodies that it takes, as objects or as plain JSON.
 
     Raises:
         HandlerError: If that cannot be read, written or told apart.
     """
     taken, given = parameters_of(handler, InvocationHandler, "handle", "request", _AS_IT_IS)
-    request = _codec(handler, "takes", without(taken, _AS_IT_IS))
-    reply = _codec(handler, "gives", without(given, _AS_IT_IS), by_class=streams)
+    request = codec_of(handler, "takes", without(taken, _AS_IT_IS))
+    reply = codec_of(handler, "gives", without(given, _AS_IT_IS), by_class=streams)
     if handler.openapi_version not in ("3.1", "3.2"):
         raise HandlerError(
             f"{handler.__name__}.openapi_version is {handler.openapi_version!r}: set it to '3.1' or '3.2'"
         )
-    examples = [_example(handler, request, example) for example in handler.examples]
-    return Contract(handler.__name__, request, reply, streams=streams, examples=examples)
+    plain = [example_of(handler, request, example) for example in examples]
+    return Contract(handler.__name__, request, reply, streams=streams, examples=plain)
 
 
-def _codec(handler: type, verb: str, declared: Any, *, by_class: bool = False) -> Codec | None:
+def codec_of(handler: type, verb: str, declared: Any, *, by_class: bool = False) -> Codec | None:
+    """What reads and writes the type that *handler* *verb*, ``"takes"``; ``None`` if it does not say.
+
+    Raises:
+        HandlerError: If nothing could.
+    """
     if declared is UNSAID:
         return None
     try:
@@ -59,7 +67,12 @@ def _codec(handler: type, verb: str, declared: Any, *, by_class: bool = False) -
         raise HandlerError(f"{handler.__name__} {verb} {name_of(declared)}, but {error}") from error
 
 
-def _example(handler: type, request: Codec | None, example: Any) -> Any:
+def example_of(handler: type, request: Codec | None, example: Any) -> Any:
+    """An *example* that *handler* gives, as plain JSON.
+
+    Raises:
+        HandlerError: If it is not what *request* reads.
+    """
     if request is None:
         raise HandlerError(f"{handler.__name__} gives examples of what it takes, but does not say its type")
     try:
@@ -70,24 +83,6 @@ def _example(handler: type, request: Codec | None, example: Any) -> Any:
     except (MismatchError, TypeError) as error:
         raise HandlerError(f"an example of {handler.__name__} is not what it takes: {error}") from error
     return msgspec.json.decode(encoded)
-
-
-def messages_of(handler: type[InvocationHandler]) -> Contract:
-    """What *handler* receives and sends over its WebSocket.
-
-    Raises:
-        HandlerError: If that cannot be read, written or told apart.
-    """
-    named = arguments_of(handler, InvocationWebSocketHandler) or ()
-    received, sent = named if len(named) == 2 else (*named, Any)
-    taken, given = _codec(handler, "takes", received), _codec(handler, "sends", sent)
-    if taken is None or given is None:
-        raise HandlerError(
-            f"{handler.__name__} names one type for its WebSocket: write"
-            " InvocationWebSocketHandler[…, …], with what it takes and what it sends"
-        )
-    examples = [_example(handler, taken, example) for example in handler.examples]
-    return Contract(handler.__name__, taken, given, streams=True, examples=examples, noun="a message")
 
 
 class TypedHandlerFactory:
@@ -125,85 +120,6 @@ def handler_around(handler: type[InvocationHandler], contract: Contract) -> Call
     """What makes, of an object of *handler*, one that the endpoints of HTTP can call."""
     kind = StreamingHandler if contract.streams else ReplyingHandler
     return partial(kind, face=_Face(handler, contract))
-
-
-def websocket_around(contract: Contract) -> Callable[[Any], Any]:
-    """What makes, of an object of a handler, one that the endpoint of the WebSocket can call."""
-    return partial(_MessagesHandler, contract=contract)
-
-
-def documents_around(handler: type[InvocationHandler], messages: Contract) -> Callable[[Any], Any]:
-    """What makes, of an object of *handler*, one that also serves the documents of its messages."""
-    return partial(_DocumentedHandler, kind=handler, document=_Once(handler, messages))
-
-
-class _Once:
-    """The document of a WebSocket, made when it is first asked for."""
-
-    def __init__(self, handler: type[InvocationHandler], messages: Contract) -> None:
-        self._handler = handler
-        self._messages = messages
-
-    @cached_property
-    def json(self) -> bytes:
-        return msgspec.json.encode(asyncapi_of(self._handler, self._messages))
-
-    @cached_property
-    def yaml(self) -> str:
-        from agentserver._typed.yaml_text import yaml_of
-
-        return yaml_of(msgspec.json.decode(self.json))
-
-
-class _DocumentedHandler:
-    """One handler object of the user's; its own documents win."""
-
-    __slots__ = ("_document", "_handler", "_kind")
-
-    def __init__(self, handler: InvocationHandler, kind: type[InvocationHandler], document: _Once) -> None:
-        self._handler = handler
-        self._kind = kind
-        self._document = document
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._handler, name)
-
-    async def get_asyncapi_json(self, request: web.Request) -> Any:
-        """Answer with the handler's own document if it has one, else with the one of its messages."""
-        if self._kind.get_asyncapi_json is not InvocationHandler.get_asyncapi_json:
-            own: Any = self._handler.get_asyncapi_json(request)
-            return await own
-        return self._document.json
-
-    async def get_asyncapi_yaml(self, request: web.Request) -> Any:
-        """As `get_asyncapi_json`, in YAML."""
-        if self._kind.get_asyncapi_yaml is not InvocationHandler.get_asyncapi_yaml:
-            own: Any = self._handler.get_asyncapi_yaml(request)
-            return await own
-        return self._document.yaml
-
-
-def asyncapi_of(handler: type[InvocationHandler], messages: Contract) -> dict[str, Any]:
-    """The AsyncAPI document of *handler*'s WebSocket."""
-    from agentserver._typed.asyncapi import asyncapi
-
-    description = inspect.cleandoc(vars(handler).get("__doc__") or "")
-    version = os.environ.get(AGENT_VERSION_VARIABLE) or "1.0.0"
-    return asyncapi(messages, handler.__name__, description, version)
-
-
-class _MessagesHandler:
-    """One handler object of the user's, for one connection."""
-
-    __slots__ = ("_contract", "_handler")
-
-    def __init__(self, handler: InvocationWebSocketHandler, contract: Contract) -> None:
-        self._handler = handler
-        self._contract = contract
-
-    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
-        """Serve one connection with objects."""
-        await self._handler.handle_websocket(TypedWebSocket[Any, Any](websocket, self._contract), context)
 
 
 class _Face:
@@ -269,7 +185,7 @@ class _TypedHandler:
 
     __slots__ = ("_face", "_handler")
 
-    def __init__(self, handler: InvocationHandler, face: _Face) -> None:
+    def __init__(self, handler: Any, face: _Face) -> None:
         self._handler = handler
         self._face = face
 
@@ -278,12 +194,21 @@ class _TypedHandler:
 
     def get_openapi(self, request: web.Request) -> Any:
         """Answer with the handler's own document if it has one, else with the one of its types."""
-        if type(self._handler).get_openapi is not InvocationHandler.get_openapi:
+        kind: type[InvocationHandler] = type(self._handler)
+        if kind.get_openapi is not InvocationHandler.get_openapi:
             return self._handler.get_openapi(request)
         return self._document(request)
 
+    async def get_actions_openapi(self, request: web.Request) -> Any:
+        """As `get_openapi`, for a handler that speaks actions too."""
+        try:
+            return await self._handler.get_actions_openapi(request)
+        except OperationNotFoundError:
+            return await self._document(request)
+
     async def _document(self, request: web.Request) -> bytes:
-        server = request.rel_url.raw_path.rstrip("/").removesuffix(OPENAPI_ROUTE)
+        path = request.rel_url.raw_path.rstrip("/")
+        server = path.removesuffix(OPENAPI_ROUTE).removesuffix(ACTIONS_OPENAPI_ROUTE)
         return self._face.openapi(server)
 
     async def _taken(self, request: web.Request) -> Any:
@@ -318,8 +243,7 @@ class ReplyingHandler(_TypedHandler):
 
     async def handle(self, request: web.Request, context: Any) -> Any:
         """Answer with what the handler gives for the object in the body."""
-        handle: Any = self._handler.handle
-        result = await handle(await self._taken(request), context)
+        result = await self._handler.handle(await self._taken(request), context)
         contract = self._face.contract
         if isinstance(result, web.StreamResponse) or contract.reply is None:
             return result
@@ -340,7 +264,7 @@ class StreamingHandler(_TypedHandler):
         return self._events(request, context)
 
     async def _unchecked(self, request: web.Request, context: Any) -> AsyncGenerator[Any, None]:
-        items: Any = self._handler.handle(await self._taken(request), context)
+        items = self._handler.handle(await self._taken(request), context)
         try:
             async for item in items:
                 yield item
