@@ -47,7 +47,7 @@ from agentserver.errors import Failure, classify
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorCode
 
-__all__ = ["ActionServerConnection", "Actions", "ObservedAction"]
+__all__ = ["ActionServerConnection", "Actions", "ObservedAction", "is_stream"]
 
 _QUERIES: Final[Mapping[type[GetInvocation | CancelInvocation], str]] = {
     GetInvocation: "get_invocation",
@@ -155,7 +155,7 @@ class ActionServerConnection:
             result: Any = self._handler.invoke(payload, context)
             if inspect.isawaitable(result):
                 result = await result
-            if not _is_stream(result):
+            if not is_stream(result):
                 return invocation.result(result)
             await self._stream(invocation, result)
             return invocation.end()
@@ -268,7 +268,8 @@ class ActionServerConnection:
             raise interrupted
 
 
-def _is_stream(result: Any) -> TypeGuard[AsyncIterator[Any]]:
+def is_stream(result: Any) -> TypeGuard[AsyncIterator[Any]]:
+    """Whether *result* is several answers."""
     return isinstance(result, AsyncIterator)
 
 

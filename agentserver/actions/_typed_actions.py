@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from agentserver._typed.contract import Contract
 from agentserver._typed.messages import Messages
 from agentserver._typed.names import is_record, name_of, unwrapped
 from agentserver._typed.parameters import parameters_of, without
-from agentserver.actions._server_connection import Actions
+from agentserver.actions._server_connection import Actions, is_stream
 from agentserver.actions.context import ActionContext
 from agentserver.actions.frames import Encoded
 from agentserver.errors import HandlerError
@@ -89,14 +89,12 @@ class TypedActions:
         """
         contract = self._contract
         taken = payload if contract.request is None else contract.read_object(payload)
-        result = self._handler.invoke(taken, context)
-        return self._stream(result) if isinstance(result, AsyncIterator) else self._answer(result)
+        result: Any = self._handler.invoke(taken, context)
+        return self._stream(result) if is_stream(result) else self._answer(result)
 
     async def _answer(self, result: Awaitable[Any]) -> Any:
         value = await result
-        if isinstance(value, AsyncIterator):
-            return self._stream(cast("AsyncIterator[Any]", value))
-        return self._encoded(value)
+        return self._stream(value) if is_stream(value) else self._encoded(value)
 
     async def _stream(self, items: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
         try:

@@ -185,7 +185,7 @@ class _TypedHandler:
 
     __slots__ = ("_face", "_handler")
 
-    def __init__(self, handler: Any, face: _Face) -> None:
+    def __init__(self, handler: InvocationHandler, face: _Face) -> None:
         self._handler = handler
         self._face = face
 
@@ -194,15 +194,15 @@ class _TypedHandler:
 
     def get_openapi(self, request: web.Request) -> Any:
         """Answer with the handler's own document if it has one, else with the one of its types."""
-        kind: type[InvocationHandler] = type(self._handler)
-        if kind.get_openapi is not InvocationHandler.get_openapi:
+        if type(self._handler).get_openapi is not InvocationHandler.get_openapi:
             return self._handler.get_openapi(request)
         return self._document(request)
 
     async def get_actions_openapi(self, request: web.Request) -> Any:
         """As `get_openapi`, for a handler that speaks actions too."""
         try:
-            return await self._handler.get_actions_openapi(request)
+            handler: Any = self._handler
+            return await handler.get_actions_openapi(request)
         except OperationNotFoundError:
             return await self._document(request)
 
@@ -243,7 +243,8 @@ class ReplyingHandler(_TypedHandler):
 
     async def handle(self, request: web.Request, context: Any) -> Any:
         """Answer with what the handler gives for the object in the body."""
-        result = await self._handler.handle(await self._taken(request), context)
+        handle: Any = self._handler.handle
+        result = await handle(await self._taken(request), context)
         contract = self._face.contract
         if isinstance(result, web.StreamResponse) or contract.reply is None:
             return result
@@ -264,7 +265,7 @@ class StreamingHandler(_TypedHandler):
         return self._events(request, context)
 
     async def _unchecked(self, request: web.Request, context: Any) -> AsyncGenerator[Any, None]:
-        items = self._handler.handle(await self._taken(request), context)
+        items: Any = self._handler.handle(await self._taken(request), context)
         try:
             async for item in items:
                 yield item
