@@ -15,7 +15,7 @@ import pytest
 
 from tests.servers import ROOT, running
 
-SAMPLES = sorted((ROOT / "samples").glob("0[1-8]_*"))
+SAMPLES = [*sorted((ROOT / "samples").glob("0[1-8]_*")), ROOT / "samples" / "12_typed"]
 BLOCK = re.compile(r"```bash\n(?P<command>curl .*?)```\s*```text\n(?P<answer>.*?)```", re.DOTALL)
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.+]+")

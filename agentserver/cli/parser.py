@@ -28,6 +28,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "watch": "agentserver.cli.commands.state:watch",
     "connect": "agentserver.cli.commands.connect:connect",
     "new": "agentserver.cli.commands.new:new",
+    "docs": "agentserver.cli.commands.docs:docs",
     "doctor": "agentserver.cli.commands.doctor:doctor",
     "conformance": "agentserver.cli.commands.conformance:conformance",
     "completion": "agentserver.cli.commands.completion:completion",
@@ -60,7 +61,7 @@ def build() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"agentserver-invocations {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _connect, _new, _doctor, _others):
+    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _connect, _new, _docs, _doctor, _others):
         add(commands)
     return parser
 
@@ -212,6 +213,23 @@ def _new(commands: _Commands) -> None:
         help="a wheel of agentserver-invocations for the project to install, instead of PyPI's",
     )
     parser.add_argument("--json", action="store_true", help="print the files as a JSON list")
+
+
+def _docs(commands: _Commands) -> None:
+    parser = _command(commands, "docs", "print the document of a handler with types, without a server")
+    _target(parser)
+    kinds = parser.add_mutually_exclusive_group()
+    for kind, words in (
+        ("openapi", "what it answers over HTTP; the default if it has types for that"),
+        ("asyncapi", "its messages or actions over a WebSocket"),
+    ):
+        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=words)
+    parser.add_argument("--yaml", action="store_true", help="as YAML instead of JSON")
+    parser.add_argument(
+        "--openapi-version",
+        choices=["3.1", "3.2"],
+        help="the version of an OpenAPI document; default: the handler's own",
+    )
 
 
 def _doctor(commands: _Commands) -> None:

@@ -159,8 +159,10 @@ class _Face:
         return self.contract.reply.event_of(item)
 
 
-def openapi_of(handler: type[InvocationHandler], contract: Contract, server: str = "") -> dict[str, Any]:
-    """The document of *handler*, served under the path *server*."""
+def openapi_of(
+    handler: type[InvocationHandler], contract: Contract, server: str = "", version: str | None = None
+) -> dict[str, Any]:
+    """The document of *handler*, served under the path *server*, of the version that it says itself."""
     from agentserver._typed.openapi import About, openapi  # no start pays for documents
 
     about = About(
@@ -177,7 +179,7 @@ def openapi_of(handler: type[InvocationHandler], contract: Contract, server: str
             if getattr(handler, name) is not getattr(InvocationHandler, name)
         ],
     )
-    return openapi(contract, about, handler.openapi_version)
+    return openapi(contract, about, version or handler.openapi_version)
 
 
 class _TypedHandler:
