@@ -132,10 +132,19 @@ def _target(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
 
 def _invoke(commands: _Commands) -> None:
     parser = _command(commands, "invoke", "invoke an agent and print its answer, streams as they come")
-    parser.add_argument("body", metavar="BODY", nargs="?", help="text or JSON; '-' reads standard input")
+    action = parser.add_argument(
+        "body", metavar="BODY", nargs="?", help="text or JSON; '-' reads standard input"
+    )
+    action.completer = _bodies  # type: ignore[attr-defined]  # as for targets
     parser.add_argument("--file", metavar="PATH", help="send the bytes of a file instead")
     parser.add_argument("--text", action="store_true", help="send BODY as text even if it looks like JSON")
     parser.add_argument("--type", metavar="TYPE", help="the media type to send BODY as, unchanged")
+    parser.add_argument(
+        "--no-check",
+        dest="check",
+        action="store_false",
+        help="send JSON that the agent's document does not allow all the same",
+    )
     parser.add_argument("--id", metavar="ID", help="the invocation's id; default: a new one")
     parser.add_argument(
         "--query",
@@ -309,6 +318,12 @@ def _pair(separator: str) -> Callable[[str], tuple[str, str]]:
         return name.strip(), value.strip()
 
     return split
+
+
+def _bodies(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    from agentserver.cli.commands.invoke import complete_body
+
+    return complete_body(prefix, parsed_args)
 
 
 def _python_files(prefix: str, **_: Any) -> list[str]:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
+from typing import Any
 
 from typing_extensions import Self
 
@@ -186,6 +187,20 @@ class Calls(DurableCalls):
             interval=interval,
             timeout=timeout,
         )
+
+    async def document(self, name: str = "openapi.json", *, timeout: float | None = None) -> Any:
+        """Return a document that the agent serves of itself, read as JSON.
+
+        Args:
+            name: ``openapi.json``, or ``asyncapi.json`` for what it speaks over a WebSocket.
+            timeout: As for :meth:`invoke`.
+
+        Raises:
+            ResponseError: 404 ``not_found`` if it has none; the other errors as for :meth:`invoke`.
+            AnswerError: If it is not JSON.
+        """
+        answer = await self._http.answer(Call("GET", self._http.endpoint.document(name), timeout=timeout))
+        return answer.json()
 
     async def ready(self, *, timeout: float = 5.0) -> bool:
         """Whether the server says that it is ready; False also when there is none.
