@@ -20,7 +20,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValida
 from agentserver import ActionContext, InvocationActionHandler, InvocationContext, InvocationWebSocketHandler
 from agentserver._typed.yaml_text import yaml_of
 from agentserver.invocations._handler_definition import define
-from agentserver.invocations._typed_handler import openapi_of
+from agentserver.invocations._typed_documents import openapi_of
 from tests.typed.contracts import CONTRACTS
 from tests.typed.test_openapi import agent_of
 

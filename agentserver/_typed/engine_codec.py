@@ -32,10 +32,13 @@ class EngineCodec(Codec):
     def encode(self, value: Any) -> bytes:
         """Make JSON of *value*; what goes out is read once more, since engines trust an object."""
         if self._classes is not None and not isinstance(value, self._classes):
-            raise MismatchError(f"expected {name_of(self._declared)}, got {type(value).__qualname__}")
+            raise self._of_another_class(value)
         encoded = self._dump(value)
         self.decode(encoded)
         return encoded
+
+    def _of_another_class(self, value: Any) -> MismatchError:
+        return MismatchError(f"expected {name_of(self._declared)}, got {type(value).__qualname__}")
 
     @abstractmethod
     def _dump(self, value: Any) -> bytes:

@@ -30,6 +30,7 @@ class MsgspecCodec(EngineCodec):
         except (TypeError, ValueError, NameError) as error:
             raise UnsupportedTypeError(str(error)) from error
         self._encode = msgspec.json.Encoder(decimal_format="string").encode
+        self._check = self._decoder.decode
 
     def decode(self, body: bytes | str) -> Any:
         """Make the object of *body*."""
@@ -42,11 +43,22 @@ class MsgspecCodec(EngineCodec):
         except (msgspec.DecodeError, UnicodeError):
             raise MismatchError(NOT_JSON if body else NOTHING) from None
 
-    def _dump(self, value: Any) -> bytes:
+    def encode(self, value: Any) -> bytes:
+        """Make JSON of *value*, and read it once more: as in the base, with fewer calls for each event."""
+        if self._classes is not None and not isinstance(value, self._classes):
+            raise self._of_another_class(value)
         try:
-            return self._encode(value)
+            encoded = self._encode(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise MismatchError(f"{UNFIT} ({error})") from error
+        try:
+            self._check(encoded)
+        except (ValueError, RecursionError):
+            self.decode(encoded)  # says what is wrong
+        return encoded
+
+    def _dump(self, value: Any) -> bytes:
+        return self._encode(value)
 
 
 def schemas_of(declared: list[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -15,7 +15,6 @@ from agentserver.actions.context import ActionContext
 from agentserver.actions.frames import Encoded
 from agentserver.errors import HandlerError
 from agentserver.invocations._typed_handler import codec_of, example_of
-from agentserver.invocations._typed_messages import about
 from agentserver.invocations.handler import InvocationHandler
 
 
@@ -59,6 +58,7 @@ def _as_it_is(handler: Any) -> Any:
 
 def _asyncapi(handler: type[InvocationHandler], contract: Contract) -> dict[str, Any]:
     from agentserver._typed.asyncapi_actions import asyncapi_of_actions
+    from agentserver.invocations._typed_documents import about
 
     return asyncapi_of_actions(contract, *about(handler))
 

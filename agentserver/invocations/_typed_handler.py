@@ -6,8 +6,6 @@ only for a handler that names its types.
 
 from __future__ import annotations
 
-import inspect
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -25,7 +23,7 @@ from agentserver.errors import HandlerError
 from agentserver.invocations._handler_factory import HandlerFactory
 from agentserver.invocations.events import ServerSentEvent
 from agentserver.invocations.handler import InvocationHandler, OperationNotFoundError
-from agentserver.wire import ACTIONS_OPENAPI_ROUTE, AGENT_VERSION_VARIABLE, OPENAPI_ROUTE
+from agentserver.wire import ACTIONS_OPENAPI_ROUTE, OPENAPI_ROUTE
 
 _JSON: Final = "application/json"
 _AS_IT_IS: Final = (web.StreamResponse, web.BaseRequest, ServerSentEvent)
@@ -135,6 +133,8 @@ class _Face:
     def openapi(self, server: str) -> bytes:
         document = self._documents.get(server)
         if document is None:
+            from agentserver.invocations._typed_documents import openapi_of  # no start pays for documents
+
             document = msgspec.json.encode(openapi_of(self._handler, self.contract, server))
             self._documents[server] = document
         return document
@@ -157,29 +157,6 @@ class _Face:
     def _event_of(self, item: Any) -> str | None:
         assert self.contract.reply is not None
         return self.contract.reply.event_of(item)
-
-
-def openapi_of(
-    handler: type[InvocationHandler], contract: Contract, server: str = "", version: str | None = None
-) -> dict[str, Any]:
-    """The document of *handler*, served under the path *server*, of the version that it says itself."""
-    from agentserver._typed.openapi import About, openapi  # no start pays for documents
-
-    about = About(
-        handler.__name__,
-        inspect.cleandoc(vars(handler).get("__doc__") or ""),
-        inspect.cleandoc(vars(handler).get("handle", handler).__doc__ or "")
-        if "handle" in vars(handler)
-        else "",
-        os.environ.get(AGENT_VERSION_VARIABLE) or "1.0.0",
-        server,
-        [
-            name
-            for name in ("get", "cancel")
-            if getattr(handler, name) is not getattr(InvocationHandler, name)
-        ],
-    )
-    return openapi(contract, about, version or handler.openapi_version)
 
 
 class _TypedHandler:

@@ -128,8 +128,8 @@ def routes_of(
         made = TypedHandlerFactory(made, handler_around(offered.type, offered.contract))
     over_http = made
     if offered.messages is not None:
+        from agentserver.invocations._typed_documents import documents_around
         from agentserver.invocations._typed_handler import TypedHandlerFactory
-        from agentserver.invocations._typed_messages import documents_around
 
         over_http = TypedHandlerFactory(made, documents_around(offered.type, offered.messages))
         made = TypedHandlerFactory(made, offered.messages.around)

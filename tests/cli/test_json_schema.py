@@ -18,7 +18,7 @@ from agentserver.cli.documents import body_of
 from agentserver.cli.json_completion import complete_json
 from agentserver.cli.json_schema import Schema, fault_of
 from agentserver.invocations._handler_definition import define
-from agentserver.invocations._typed_handler import openapi_of
+from agentserver.invocations._typed_documents import openapi_of
 from tests.typed.contracts import CONTRACTS
 from tests.typed.test_bodies import CHANGES, GOOD, Orders
 from tests.typed.test_declarations import taking

@@ -18,7 +18,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValida
 from agentserver import InvocationContext, InvocationHandler, map_invocations_server
 from agentserver._typed.shapes import is_array, is_object
 from agentserver.invocations._handler_definition import define
-from agentserver.invocations._typed_handler import openapi_of
+from agentserver.invocations._typed_documents import openapi_of
 from agentserver.testing import in_process
 from agentserver.wire import OPENAPI_ROUTE
 from tests.servers import ROOT
@@ -191,7 +191,7 @@ from tests.typed.contracts import CONTRACTS
 from tests.typed.test_openapi import agent_of
 from agentserver._typed.openapi import openapi
 from agentserver.invocations._handler_definition import define
-from agentserver.invocations._typed_handler import openapi_of
+from agentserver.invocations._typed_documents import openapi_of
 for name in CONTRACTS:
     handler = agent_of(name)
     print(json.dumps(openapi_of(handler, define(handler).contract)))

@@ -57,7 +57,7 @@ def _offered(target: str) -> HandlerDefinition:
 
 
 def _openapi(offered: HandlerDefinition, version: str | None) -> Any:
-    from agentserver.invocations._typed_handler import openapi_of
+    from agentserver.invocations._typed_documents import openapi_of
 
     assert offered.contract is not None
     return openapi_of(offered.type, offered.contract, version=version)
