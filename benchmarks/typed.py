@@ -1,6 +1,6 @@
 """`python -m benchmarks.typed`: what types cost beside the same by hand, in CPU time of the server alone.
 
-Each pair is measured in turn, so that what else the machine does meets both; the median of the ratios is told.
+Each pair is measured in turn, so that what else the machine does meets both; the median of the ratios counts.
 What the client uses is not counted: it has a thread of its own. A start answers one request of its own.
 """
 
@@ -19,10 +19,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from aiohttp import web
+
 from agentserver import AgentHost, InvocationContext, InvocationHandler, ServerSentEvent
 from agentserver._typed.contract import Contract
 from agentserver.environment import FoundryEnvironment
-from aiohttp import web
 
 TEXT = "x" * 960
 EVENTS = 500
@@ -81,7 +82,9 @@ class Echo(InvocationHandler[Ask, Reply]):
 class EventsByHand(InvocationHandler):
     """Events as one makes them without types."""
 
-    async def handle(self, request: web.Request, context: InvocationContext) -> AsyncIterator[ServerSentEvent]:
+    async def handle(
+        self, request: web.Request, context: InvocationContext
+    ) -> AsyncIterator[ServerSentEvent]:
         """Yield 500."""
         for number in range(EVENTS):
             yield ServerSentEvent({"text": "hello", "number": number}, event="delta")
@@ -146,8 +149,9 @@ class Bench:
         await self.host.stop()
 
 
-async def requests(name: str, first: Bench, second: Bench, body: bytes, times: int, rounds: int) -> None:
-    """Print what *second* costs beside *first*."""
+async def requests(name: str, pair: tuple[Bench, Bench], body: bytes, times: int, rounds: int) -> None:
+    """Print what the second of *pair* costs beside the first."""
+    first, second = pair
     await first.start()
     await second.start()
     for bench in (first, second):
@@ -158,9 +162,7 @@ async def requests(name: str, first: Bench, second: Bench, body: bytes, times: i
     await second.stop()
 
 
-async def checked_events(
-    name: str, handler: type[InvocationHandler], times: int, rounds: int
-) -> None:
+async def checked_events(name: str, handler: type[InvocationHandler], times: int, rounds: int) -> None:
     """Print what the check of events costs, beside events that go out unchecked."""
     unchecked, checked = Bench(handler, b"0\r\n\r\n"), Bench(handler, b"0\r\n\r\n")
     write = Contract.write
@@ -173,7 +175,7 @@ async def checked_events(
             Contract.write = write  # type: ignore[method-assign]
 
     unchecked.seconds = without  # type: ignore[method-assign]
-    await requests(f"500 events {name}, checked beside unchecked", unchecked, checked, b"", times, rounds)
+    await requests(f"500 events {name}, checked beside unchecked", (unchecked, checked), b"", times, rounds)
 
 
 def starts(rounds: int) -> None:
@@ -203,9 +205,9 @@ async def main(rounds: int) -> None:
     """Measure all."""
     body = json.dumps({"message": TEXT, "language": "fr", "times": 2}).encode()
     echoes = Bench(EchoByHand, b"}"), Bench(Echo, b"}")
-    await requests("echo of 1 KB, typed beside by hand", *echoes, body, 300, rounds)
+    await requests("echo of 1 KB, typed beside by hand", echoes, body, 300, rounds)
     events = Bench(EventsByHand, b"0\r\n\r\n"), Bench(Events, b"0\r\n\r\n")
-    await requests("500 events, typed beside by hand", *events, b"", 20, rounds)
+    await requests("500 events, typed beside by hand", events, b"", 20, rounds)
     await checked_events("one by one", EventsOneByOne, 20, rounds)
     await checked_events("in one burst", Events, 20, rounds)
 

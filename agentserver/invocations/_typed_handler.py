@@ -47,8 +47,19 @@ def contract_of(handler: type[InvocationHandler], *, streams: bool, examples: Se
         raise HandlerError(
             f"{handler.__name__}.openapi_version is {handler.openapi_version!r}: set it to '3.1' or '3.2'"
         )
+    if streams and reply is not None:
+        _refuse_unspeakable(handler, reply)
     plain = [example_of(handler, request, example) for example in examples]
     return Contract(handler.__name__, request, reply, streams=streams, examples=plain)
+
+
+def _refuse_unspeakable(handler: type, reply: Codec) -> None:
+    for name, _ in reply.events():
+        if name is not None and any(character in name for character in "\r\n\0"):
+            raise HandlerError(
+                f"{handler.__name__} gives events of the name {name!r}, and no name may have a line break"
+                " or a NUL: write another Literal"
+            )
 
 
 def codec_of(handler: type, verb: str, declared: Any, *, by_class: bool = False) -> Codec | None:

@@ -1,4 +1,4 @@
-"""Starts, answers one POST, and prints the CPU seconds and the memory that took: with a raw handler, or a typed one."""
+"""Starts a raw handler or a typed one, answers one POST, prints the CPU seconds and the memory it took."""
 
 import asyncio
 import resource
@@ -10,7 +10,8 @@ from agentserver import AgentHost, InvocationContext, InvocationHandler
 from agentserver.environment import FoundryEnvironment
 
 BODY = b'{"message": "hello"}'
-POST = b"POST /invocations HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+POST = b"%bContent-Length: %d\r\n\r\n%b" % (HEAD, len(BODY), BODY)
 
 if sys.argv[1] == "typed":
     from dataclasses import dataclass
