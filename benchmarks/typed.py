@@ -186,7 +186,8 @@ def starts(rounds: int) -> None:
         seconds, kilobytes = done.stdout.split()
         return float(seconds), float(kilobytes)
 
-    start("raw"), start("typed")
+    for kind in ("raw", "typed"):
+        start(kind)
     pairs = [(start("raw"), start("typed")) for _ in range(rounds)]
     tell("start to the first 200", [(raw[0] * 1e3, typed[0] * 1e3) for raw, typed in pairs], "ms")
     more = median(typed[1] - raw[1] for raw, typed in pairs) / 1024

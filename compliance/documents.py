@@ -1,12 +1,13 @@
-"""Has other people's tools read the documents of handlers with types: ``python -m compliance.documents FOLDER``.
+"""Has other people's tools read the documents of handlers with types: ``make documents``.
 
-*FOLDER* has the tools, as ``make documents`` installs them with npm: Redocly lints what is OpenAPI, AsyncAPI's
-own parser and its JSON Schema of 3.0.0 judge the rest. An error of any of them is an error of ours.
+They stand in the folder that is given, where npm has put them. Redocly lints what is OpenAPI; AsyncAPI's own
+parser and its JSON Schema of 3.0.0 judge the rest. An error of any of them is an error of ours.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,7 +123,8 @@ def check_asyncapi(folder: Path, documents: Path) -> bool:
             path.write_text(text)
             paths.append(str(path))
     script = ROOT / "compliance" / "parse_asyncapi.mjs"
-    parsed = subprocess.run(["node", script, folder.resolve(), *paths], check=False)
+    node = shutil.which("node") or "node"
+    parsed = subprocess.run([node, script, folder.resolve(), *paths], check=False)
     print(f"{len(paths)} AsyncAPI documents: the JSON Schema of 3.0.0 and @asyncapi/parser")
     return parsed.returncode == 0
 

@@ -1,7 +1,7 @@
 """Has Schemathesis ask two samples what their documents allow, and what they forbid: ``make schemathesis``.
 
-Runs in an environment of its own, whose ``bin`` has the command. The samples are those that answer with JSON
-and with events; a status, a content type or a body that their documents do not know is an error, as any 5xx is.
+Runs in an environment of its own, whose ``bin`` has the command. One sample answers with JSON, the other
+with events; a status, a content type or a body that a document does not know is an error, as any 5xx is.
 """
 
 from __future__ import annotations
