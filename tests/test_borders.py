@@ -33,10 +33,11 @@ OTHERS = {
     ("_services/planner.py", "_is_protocol"),  # typing
     ("actions/_server_connection.py", "_headers"),  # InvocationContext
     ("actions/_server_connection.py", "_lifetime"),  # InvocationContext
-    ("client/client.py", "_http"),  # another client
+    ("client/calls.py", "_http"),  # another client
     ("invocations/_handler_definition.py", "_check"),  # a class of handlers
     ("invocations/_handler_definition.py", "_durable"),  # a class of handlers
     ("invocations/_handler_definition.py", "_interface"),  # a class of handlers
+    ("invocations/_handler_definition.py", "_typed_messages"),  # a class of handlers
     ("testing/requests.py", "_headers"),  # InvocationContext
     ("testing/requests.py", "_lifetime"),  # InvocationContext
 }

@@ -79,7 +79,7 @@ class InvocationActionHandler(InvocationWebSocketHandler, Generic[In, Out]):
     _contract: ClassVar[Contract | None] = None
 
     @classmethod
-    def _messages(cls, streaming: frozenset[str]) -> Messages | None:
+    def _typed_messages(cls, streaming: frozenset[str]) -> Messages | None:
         if not names_types(cls, InvocationActionHandler, "invoke"):
             return None
         from agentserver.actions._typed_actions import messages_of  # the others do not pay for msgspec

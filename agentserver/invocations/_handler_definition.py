@@ -76,7 +76,7 @@ def define(handler: Any) -> HandlerDefinition:
         warn_of_misspelt(
             handler, sorted(own), [name for name in interface.operations if _is_ours(handler, name)]
         )
-    messages = handler._messages(streaming) or _messages(handler)
+    messages = handler._typed_messages(streaming) or _messages(handler)
     examples = () if messages is not None else handler.examples  # they are messages then
     contract = _contract(handler, examples, streams="handle" in streaming)
     return HandlerDefinition(handler, streaming, contract, messages)

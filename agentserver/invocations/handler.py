@@ -102,7 +102,7 @@ class InvocationHandler(ABC, Generic[In, Out]):
         return
 
     @classmethod
-    def _messages(cls, streaming: frozenset[str]) -> Messages | None:
+    def _typed_messages(cls, streaming: frozenset[str]) -> Messages | None:
         """What its WebSocket speaks, if a protocol of its own says so; called when the class is registered.
 
         Args:
