@@ -11,9 +11,11 @@ WORKERS ?= 2
 KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
+SCHEMATHESIS := build/schemathesis
 
-.PHONY: run wheel test test-parallel test-long test-one test-templates lint style types page-types bench bench-quick bench-rates bench-growth check lock hardening parity \
-	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
+.PHONY: run wheel test test-parallel test-long test-one test-templates lint style types page-types \
+	bench bench-quick bench-rates bench-growth check lock hardening parity \
+	autobahn aiohttp-suite schemathesis documents chaos fuzz compat inspector-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -102,6 +104,12 @@ autobahn: $(VENV)/.test  ## half an hour and more: the echo sample before the Au
 aiohttp-suite: $(VENV)/.compliance  ## some minutes: aiohttp's own functional tests on our server and on aiohttp's
 	$(BIN)/python -m compliance.aiohttp $(ARGS)
 
+schemathesis: $(SCHEMATHESIS)/.made  ## some minutes: what the documents of two samples allow and forbid, asked 2,000 times; CASES= SEED=
+	$(SCHEMATHESIS)/bin/python -m compliance.schemathesis --cases $(or $(CASES),2000) $(if $(SEED),--seed $(SEED))
+
+documents: $(VENV)/.test build/documents/.made  ## two minutes: the documents of 25 contracts, read by other people's tools; needs npm
+	$(BIN)/python -m compliance.documents build/documents
+
 chaos: $(VENV)/.test  ## some minutes: kill -9 of a durable agent at random moments, KILLS=500 times; SEED= repeats the chance
 	$(BIN)/python -m tests.durable.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
@@ -124,6 +132,17 @@ docs-check: docs $(VENV)/.docs-check  ## some minutes: every page in headless Ch
 
 clean:
 	rm -rf $(VENV) $(PEER) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
+
+$(SCHEMATHESIS)/.made: pyproject.toml
+	$(PYTHON) -m venv $(SCHEMATHESIS)
+	$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check --editable . 'schemathesis>=4.32,<5'
+	@touch $@
+
+build/documents/.made: Makefile
+	mkdir -p build/documents
+	npm install --silent --no-audit --no-fund --prefix build/documents \
+		@redocly/cli@2.77.0 @asyncapi/parser@3.6.3 @asyncapi/specs@6.11.1
+	@touch $@
 
 $(PEER)/.made: parity/python/requirements.txt
 	$(PYTHON) -m venv $(PEER)

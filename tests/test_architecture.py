@@ -33,14 +33,16 @@ ARROWS = {
         *("_hosting", "_http", "_services", "_telemetry", "_typed", "_websocket", "durable"),
         *("_checks", "environment", "errors", "options", "wire"),
     },
-    "actions": {"_http", "_telemetry", "_websocket", "durable", "errors", "invocations", "wire"},
-    "client": {"actions", "errors", "wire"},
+    "actions": {"_http", "_telemetry", "_typed", "_websocket", "durable", "errors", "invocations", "wire"},
+    "client": {"_typed", "actions", "errors", "invocations", "wire"},
     "conformance": {"wire", FACE},
     "inspector": {"_http", "_telemetry", "_version", "client", "wire"},
 }
 ABOVE = {FACE, "testing", "cli"}  # they may use everything below
 # Of actions, the client may use what has no server in it.
 FRAMES = {f"agentserver.actions.{name}" for name in ("frames", "_codec", "_state", "_client_protocol")}
+# With the class of a handler, which `InvocationsClient.of` takes, comes the server.
+OF_A_HANDLER = {"agentserver.client.client", "agentserver.client.typed"}
 # Of the kit, only the agent that it tries itself on is made with the framework.
 OF_THE_FRAMEWORK = {"agentserver.conformance.reference_agent", "agentserver.conformance.reference_actions"}
 # A class without a seam, and a border that is to be one module; a limit all the same.
@@ -93,7 +95,8 @@ def test_all_arrows_run_down() -> None:
 
 def test_the_client_has_no_server_and_the_kit_judges_from_outside() -> None:
     for module, names in OWN_IMPORTS.items():
-        if part_of(module) == "client":
+        if part_of(module) == "client" and module not in OF_A_HANDLER:
+            assert {"_typed", "invocations"}.isdisjoint(map(part_of, names))
             assert {name for name in names if part_of(name) == "actions"} <= FRAMES
         if part_of(module) == "conformance":
             assert FACE not in map(part_of, names) or module in OF_THE_FRAMEWORK

@@ -35,12 +35,13 @@ OTHERS = {
     ("actions/_server_connection.py", "_events"),  # a class of handlers
     ("actions/_server_connection.py", "_headers"),  # InvocationContext
     ("actions/_server_connection.py", "_lifetime"),  # InvocationContext
-    ("client/client.py", "_http"),  # another client
+    ("client/calls.py", "_http"),  # another client
     ("invocations/_handler_definition.py", "_check"),  # a class of handlers
     ("invocations/_handler_definition.py", "_durable"),  # a class of handlers
     ("invocations/_handler_definition.py", "_durable_websocket"),  # a class of handlers
     ("invocations/_handler_definition.py", "_idempotent"),  # a class of handlers
     ("invocations/_handler_definition.py", "_interface"),  # a class of handlers
+    ("invocations/_handler_definition.py", "_typed_messages"),  # a class of handlers
     ("testing/requests.py", "_headers"),  # InvocationContext
     ("testing/requests.py", "_lifetime"),  # InvocationContext
 }

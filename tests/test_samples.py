@@ -15,7 +15,7 @@ import pytest
 
 from tests.servers import ROOT, running
 
-SAMPLES = sorted(path for form in ("0[1-8]_*", "18_*") for path in (ROOT / "samples").glob(form))
+SAMPLES = sorted(path for form in ("0[1-8]_*", "18_*", "20_*") for path in (ROOT / "samples").glob(form))
 BLOCK = re.compile(r"```bash\n(?P<command>curl .*?)```\s*```text\n(?P<answer>.*?)```", re.DOTALL)
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.+]+")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from agentserver._typed.contract import Contract
 from agentserver._typed.schemas import schemas_for
 from agentserver._typed.shapes import is_array, is_object
 from agentserver.wire import SESSION_ID_QUERY, WEBSOCKET_ROUTE
 
-_CHANNEL: Final = "invocations_ws"
 _REFERENCE: Final = "#/components/schemas/"
 _ERROR: Final = {
     "type": "object",
@@ -31,6 +30,18 @@ _ERROR: Final = {
 }
 
 
+class Channel(NamedTuple):
+    """A WebSocket path.
+
+    Args:
+        name: What documents call it.
+        address: The path.
+    """
+
+    name: str
+    address: str
+
+
 def asyncapi(contract: Contract, title: str, description: str, version: str) -> dict[str, Any]:
     """Write the document.
 
@@ -44,33 +55,15 @@ def asyncapi(contract: Contract, title: str, description: str, version: str) -> 
     assert contract.reply is not None
     schemas = schemas_for([contract.request, contract.reply])
     taken = _messages(schemas.whole[0], "Received")
-    given = _messages(schemas.whole[1], "Sent")
-    messages = {**taken, **given, "InvalidMessage": _ERROR}
-    components = {name: _draft_7(schema) for name, schema in schemas.components.items()}
+    given = {**_messages(schemas.whole[1], "Sent"), "InvalidMessage": _ERROR}
+    components = {name: draft_7(schema) for name, schema in schemas.components.items()}
     examples = {_name_of(taken, components, each): each for each in contract.examples}
     return {
         "asyncapi": "3.0.0",
-        "info": {
-            "title": title,
-            "version": version,
-            **({"description": description} if description else {}),
-        },
-        "channels": {
-            _CHANNEL: {
-                "address": WEBSOCKET_ROUTE,
-                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
-                "bindings": {"ws": _BINDING},
-            }
-        },
-        "operations": {
-            "receive": _operation("receive", list(taken)),
-            "send": _operation("send", [*given, "InvalidMessage"]),
-        },
+        "info": info(title, description, version),
+        **exchange([Channel("invocations_ws", WEBSOCKET_ROUTE)], taken, given),
         "components": {
-            "messages": {
-                name: _message(name, schema, [examples[name]] if name in examples else [])
-                for name, schema in messages.items()
-            },
+            "messages": messages_of({**taken, **given}, examples),
             "schemas": components,
         },
     }
@@ -83,15 +76,49 @@ _BINDING: Final = {
 }
 
 
-def _operation(action: str, names: Sequence[str]) -> dict[str, Any]:
-    channel = f"#/channels/{_CHANNEL}"
-    messages = [{"$ref": f"{channel}/messages/{name}"} for name in names]
-    return {"action": action, "channel": {"$ref": channel}, "messages": messages}
+def info(title: str, description: str, version: str) -> dict[str, Any]:
+    """What the document says of the agent."""
+    return {"title": title, "version": version, **({"description": description} if description else {})}
 
 
-def _message(name: str, schema: Mapping[str, Any], examples: Sequence[Any]) -> dict[str, Any]:
-    message = {"name": name, "contentType": "application/json", "payload": _draft_7(schema)}
-    return {**message, "examples": [{"payload": each} for each in examples]} if examples else message
+def exchange(channels: Sequence[Channel], taken: Iterable[str], given: Iterable[str]) -> dict[str, Any]:
+    """The channels, and on each of them the operations: messages that are received, and that are sent."""
+    names = dict.fromkeys([*taken, *given])
+    operations: dict[str, Any] = {}
+    for channel in channels:
+        suffix = "" if channel is channels[0] else f"_on_{channel.name}"
+        operations[f"receive{suffix}"] = _operation("receive", channel, taken)
+        operations[f"send{suffix}"] = _operation("send", channel, given)
+    return {
+        "channels": {
+            channel.name: {
+                "address": channel.address,
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
+                "bindings": {"ws": _BINDING},
+            }
+            for channel in channels
+        },
+        "operations": operations,
+    }
+
+
+def _operation(action: str, channel: Channel, names: Iterable[str]) -> dict[str, Any]:
+    place = f"#/channels/{channel.name}"
+    messages = [{"$ref": f"{place}/messages/{name}"} for name in names]
+    return {"action": action, "channel": {"$ref": place}, "messages": messages}
+
+
+def messages_of(schemas: Mapping[str, Any], examples: Mapping[str, Any]) -> dict[str, Any]:
+    """The messages of *schemas*, by name, those with an example that are named in *examples*."""
+    return {
+        name: {
+            "name": name,
+            "contentType": "application/json",
+            "payload": draft_7(schema),
+            **({"examples": [{"payload": examples[name]}]} if name in examples else {}),
+        }
+        for name, schema in schemas.items()
+    }
 
 
 def _messages(schema: dict[str, Any], name: str) -> dict[str, Any]:
@@ -114,21 +141,21 @@ def _name_of(taken: Mapping[str, Any], components: Mapping[str, Any], example: A
     return next(iter(taken))
 
 
-def _draft_7(schema: Any) -> Any:
+def draft_7(schema: Any) -> Any:
     """*schema* in the words of draft 7, which AsyncAPI's tools must know."""
     if is_array(schema):
-        return [_draft_7(item) for item in schema]
+        return [draft_7(item) for item in schema]
     if not is_object(schema):
         return schema
     made: dict[str, Any] = {}
     for key, item in schema.items():
         if key == "properties":
-            made[key] = {name: _draft_7(part) for name, part in item.items()}
+            made[key] = {name: draft_7(part) for name, part in item.items()}
         elif key in ("default", "const", "enum", "examples"):
             made[key] = item
         elif key not in ("discriminator", "prefixItems"):
-            made[key] = _draft_7(item)
+            made[key] = draft_7(item)
     if "prefixItems" in schema:
         made["additionalItems"] = made.get("items", True)
-        made["items"] = _draft_7(schema["prefixItems"])
+        made["items"] = draft_7(schema["prefixItems"])
     return made

@@ -66,6 +66,14 @@ class Codec(ABC):
     def event_of(self, value: Any) -> str | None:
         """The name of the event that *value* is sent as; ``None`` for the one without a name."""
 
+    def decode_event(self, name: str | None, data: bytes | str) -> Any:
+        """Make the object that the event *name* carries as *data*.
+
+        Raises:
+            MismatchError: If *data* is not what that event is to carry.
+        """
+        return self.decode(data)
+
     @abstractmethod
     def events(self) -> tuple[tuple[str | None, int], ...]:
         """The names that `event_of` gives, each with the number of its leaf."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from agentserver._typed.codec import Codec, MismatchError
+from agentserver._typed.wording import TOO_DEEP
 from agentserver.errors import BadRequestError
 
 
@@ -34,6 +36,7 @@ class Contract:
         streams: Whether it gives several, as events.
         examples: Bodies that the class gives as examples, as plain JSON.
         noun: What it gives, in a sentence; by default an event or a reply.
+        taken: What it takes, at the beginning of a sentence.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Contract:
         streams: bool,
         examples: Sequence[Any] = (),
         noun: str = "",
+        taken: str = "The body",
     ) -> None:
         self.name = name
         self.request = request
@@ -52,6 +56,7 @@ class Contract:
         self.streams = streams
         self._given = examples
         self._noun = noun or ("an event" if streams else "a reply")
+        self._taken = taken
 
     @cached_property
     def examples(self) -> list[Any]:
@@ -74,7 +79,18 @@ class Contract:
         try:
             return self.request.decode(body)
         except MismatchError as fault:
-            raise InvalidBodyError(fault.sentence("The body"), fault.target, self.examples) from None
+            raise self._refusal(fault) from None
+
+    def read_object(self, value: Mapping[str, Any]) -> Any:
+        """Make the object of *value*, which was JSON; otherwise as `read`."""
+        try:
+            body = json.dumps(value).encode()
+        except RecursionError:
+            raise self._refusal(MismatchError(TOO_DEEP)) from None
+        return self.read(body)
+
+    def _refusal(self, fault: MismatchError) -> InvalidBodyError:
+        return InvalidBodyError(fault.sentence(self._taken), fault.target, self.examples)
 
     def write(self, value: Any) -> bytes:
         """Make JSON of what the handler gave.

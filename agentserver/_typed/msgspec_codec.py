@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from agentserver._typed.codec import Codec, Leaf, MismatchError, UnsupportedTypeError
-from agentserver._typed.names import event_name, name_of, unwrapped
+from agentserver._typed.codec import MismatchError, UnsupportedTypeError
+from agentserver._typed.engine_codec import EngineCodec
 from agentserver._typed.wording import NOT_JSON, NOTHING, TOO_DEEP, UNFIT, msgspec_fault
 
 
-class MsgspecCodec(Codec):
+class MsgspecCodec(EngineCodec):
     """Reads and writes one type that msgspec knows.
 
     Args:
@@ -22,20 +21,16 @@ class MsgspecCodec(Codec):
         UnsupportedTypeError: If msgspec cannot decode it.
     """
 
+    _engine = "msgspec"
+
     def __init__(self, declared: Any) -> None:
+        super().__init__(declared)
         try:
             self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(declared)
         except (TypeError, ValueError, NameError) as error:
             raise UnsupportedTypeError(str(error)) from error
         self._encode = msgspec.json.Encoder(decimal_format="string").encode
-        self._declared = declared
-        self._classes = classes_of(declared)
-        self._event = event_name(declared)
-
-    @property
-    def leaves(self) -> tuple[Leaf, ...]:
-        """The type itself."""
-        return (("msgspec", self._declared),)
+        self._check = self._decoder.decode
 
     def decode(self, body: bytes | str) -> Any:
         """Make the object of *body*."""
@@ -49,38 +44,21 @@ class MsgspecCodec(Codec):
             raise MismatchError(NOT_JSON if body else NOTHING) from None
 
     def encode(self, value: Any) -> bytes:
-        """Make JSON of *value*; what goes out is read once more, since msgspec trusts what it writes."""
+        """Make JSON of *value*, and read it once more: as in the base, with fewer calls for each event."""
         if self._classes is not None and not isinstance(value, self._classes):
-            raise MismatchError(f"expected {name_of(self._declared)}, got {type(value).__qualname__}")
+            raise self._of_another_class(value)
         try:
             encoded = self._encode(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise MismatchError(f"{UNFIT} ({error})") from error
-        self.decode(encoded)
+        try:
+            self._check(encoded)
+        except (ValueError, RecursionError):
+            self.decode(encoded)  # says what is wrong
         return encoded
 
-    def event_of(self, value: Any) -> str | None:
-        """The class's name; of a union's member the tag."""
-        if self._event is not None:
-            return self._event
-        return event_name(type(value)) if self._classes is not None else None
-
-    def events(self) -> tuple[tuple[str | None, int], ...]:
-        """One for each class."""
-        if self._event is not None or self._classes is None:
-            return ((self._event, 0),)
-        return tuple((event_name(member), 0) for member in self._classes if member is not type(None))
-
-    def schema(self, schemas: Iterator[dict[str, Any]]) -> dict[str, Any]:
-        """The type's schema as it is."""
-        return next(schemas)
-
-
-def classes_of(declared: Any) -> tuple[type, ...] | None:
-    """The classes whose objects *declared* stands for, if that can be seen by the class of an object."""
-    members = [unwrapped(member) for member in unwrapped(declared, union=True)]
-    is_class = all((isinstance(m, type) and event_name(m) is not None) or m is type(None) for m in members)
-    return tuple(members) if is_class and any(m is not type(None) for m in members) else None
+    def _dump(self, value: Any) -> bytes:
+        return self._encode(value)
 
 
 def schemas_of(declared: list[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,9 +15,8 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnno
 from pydantic.json_schema import JsonSchemaMode
 from pydantic_core import PydanticSerializationError
 
-from agentserver._typed.codec import Codec, Leaf, MismatchError, UnsupportedTypeError
-from agentserver._typed.msgspec_codec import classes_of
-from agentserver._typed.names import event_name, name_of
+from agentserver._typed.codec import MismatchError, UnsupportedTypeError
+from agentserver._typed.engine_codec import EngineCodec
 from agentserver._typed.shapes import is_array, is_object
 from agentserver._typed.wording import (
     FORMATS,
@@ -86,7 +85,7 @@ _FIXED: Final[Mapping[str, str]] = {
 }
 
 
-class PydanticCodec(Codec):
+class PydanticCodec(EngineCodec):
     """Reads and writes one type by pydantic.
 
     Args:
@@ -96,19 +95,14 @@ class PydanticCodec(Codec):
         UnsupportedTypeError: If pydantic has no schema for it.
     """
 
+    _engine = "pydantic"
+
     def __init__(self, declared: Any) -> None:
+        super().__init__(declared)
         try:
             self._adapter: TypeAdapter[Any] = TypeAdapter(declared)
         except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError) as error:
             raise UnsupportedTypeError(str(error).splitlines()[0]) from error
-        self._declared = declared
-        self._classes = classes_of(declared)
-        self._event = event_name(declared)
-
-    @property
-    def leaves(self) -> tuple[Leaf, ...]:
-        """The type itself."""
-        return (("pydantic", self._declared),)
 
     def decode(self, body: bytes | str) -> Any:
         """Make the object of *body*."""
@@ -119,32 +113,11 @@ class PydanticCodec(Codec):
         except ValidationError as error:
             raise _fault(error, body) from None
 
-    def encode(self, value: Any) -> bytes:
-        """Make JSON of *value*; what goes out is read once more, since pydantic trusts an object."""
-        if self._classes is not None and not isinstance(value, self._classes):
-            raise MismatchError(f"expected {name_of(self._declared)}, got {type(value).__qualname__}")
+    def _dump(self, value: Any) -> bytes:
         try:
-            encoded = self._adapter.dump_json(value, by_alias=True, warnings="error")
+            return self._adapter.dump_json(value, by_alias=True, warnings="error")
         except (PydanticSerializationError, ValueError, TypeError) as error:
             raise MismatchError(f"{UNFIT} ({str(error).splitlines()[-1].strip()})") from error
-        self.decode(encoded)
-        return encoded
-
-    def event_of(self, value: Any) -> str | None:
-        """The class's name."""
-        if self._event is not None:
-            return self._event
-        return event_name(type(value)) if self._classes is not None else None
-
-    def events(self) -> tuple[tuple[str | None, int], ...]:
-        """One for each class."""
-        if self._event is not None or self._classes is None:
-            return ((self._event, 0),)
-        return tuple((event_name(member), 0) for member in self._classes if member is not type(None))
-
-    def schema(self, schemas: Iterator[dict[str, Any]]) -> dict[str, Any]:
-        """The type's schema as it is."""
-        return next(schemas)
 
 
 def schemas_of(declared: list[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -95,6 +95,15 @@ class UnionCodec(Codec):
         tag = value.get(self._tag or "") if is_object(value) else None
         return tag if isinstance(tag, str) else self._writer(value).event_of(value)
 
+    def decode_event(self, name: str | None, data: bytes | str) -> Any:
+        """Make the object of *data*, of the class that its tag names, else the event."""
+        if self._tag is not None:
+            return self.decode(data)
+        for member, codec in self._members.items():
+            if event_name(member) == name:
+                return codec.decode(data)
+        raise MismatchError("is in an event of another name than its classes have")
+
     def events(self) -> tuple[tuple[str | None, int], ...]:
         """One for each member."""
         names: list[tuple[str | None, int]] = []

@@ -12,6 +12,7 @@ from typing import Any, cast
 from agentserver.actions.frames import (
     CancelInvocation,
     ClientFrame,
+    Encoded,
     ErrorFrame,
     FrameError,
     GetInvocation,
@@ -100,9 +101,11 @@ def encode_message(frame: ServerFrame) -> bytes:
     if not isinstance(frame, (Ping, Pong)):
         _put_ids(body, frame)
     if isinstance(frame, (StreamChunk, Result)):
+        if isinstance(frame.payload, Encoded):
+            return _head(body) + frame.payload.json + b"}"
         body["payload"] = frame.payload
     elif isinstance(frame, ErrorFrame):
-        body["error"] = {"code": frame.code, "message": frame.message}
+        body["error"] = {"code": frame.code, "message": frame.message, **frame.details}
     return _utf8(body)
 
 
@@ -116,6 +119,8 @@ def chunk_encoder(invocation_id: str, session_id: str) -> Callable[[Any], bytes]
     head = empty.removesuffix("null}")
 
     def encode(payload: Any) -> bytes:
+        if type(payload) is Encoded:
+            return b"%b%b}" % (head.encode(), payload.json)
         text = _encode(payload)
         try:
             return f"{head}{text}}}".encode()
@@ -123,6 +128,11 @@ def chunk_encoder(invocation_id: str, session_id: str) -> Callable[[Any], bytes]
             return encode_message(StreamChunk(invocation_id, session_id, payload))
 
     return encode
+
+
+def _head(body: dict[str, Any]) -> bytes:
+    """The frame *body* as far as its payload, which comes last."""
+    return _utf8({**body, "payload": None}).removesuffix(b"null}")
 
 
 # --- Reading
@@ -239,7 +249,8 @@ def _error(message: _Object) -> ErrorFrame:
             "error must be an object with a code and a message",
             _id_of(message),
         )
-    return ErrorFrame(code, sentence, _id_of(message), _id_of(message, "session_id"))
+    details = {name: value for name, value in members.items() if name not in {"code", "message"}}
+    return ErrorFrame(code, sentence, _id_of(message), _id_of(message, "session_id"), details)
 
 
 _ACTIONS: Mapping[str, Callable[[_Object], ClientFrame]] = {

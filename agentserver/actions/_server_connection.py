@@ -47,7 +47,7 @@ from agentserver.errors import Failure, classify
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorCode
 
-__all__ = ["ActionServerConnection", "Actions", "ObservedAction"]
+__all__ = ["ActionServerConnection", "Actions", "ObservedAction", "is_stream"]
 
 _QUERIES: Final[Mapping[type[GetInvocation | CancelInvocation], str]] = {
     GetInvocation: "get_invocation",
@@ -69,9 +69,7 @@ class Actions(Protocol):
         """Reads the events of a durable run above an id; ``None`` if there are no durable runs."""
         ...
 
-    def invoke(
-        self, payload: Mapping[str, Any], context: ActionContext
-    ) -> Awaitable[Any] | AsyncIterator[Any]:
+    def invoke(self, payload: Any, context: ActionContext) -> Awaitable[Any] | AsyncIterator[Any]:
         """Run an invocation."""
         ...
 
@@ -165,7 +163,7 @@ class ActionServerConnection:
             result: Any = self._begin(start, context)
             if inspect.isawaitable(result):
                 result = await result
-            if not _is_stream(result):
+            if not is_stream(result):
                 return invocation.result(result)
             await self._stream(invocation, result)
             return invocation.end()
@@ -283,12 +281,13 @@ class ActionServerConnection:
             raise interrupted
 
 
-def _is_stream(result: Any) -> TypeGuard[AsyncIterator[Any]]:
+def is_stream(result: Any) -> TypeGuard[AsyncIterator[Any]]:
+    """Whether *result* is several answers."""
     return isinstance(result, AsyncIterator)
 
 
-def _error_frame(failure: Failure, write: Callable[[str, str], bytes]) -> bytes:
-    return write(failure.code, failure.message)
+def _error_frame(failure: Failure, write: Callable[[str, str, Mapping[str, object]], bytes]) -> bytes:
+    return write(failure.code, failure.message, failure.details)
 
 
 class ObservedAction:

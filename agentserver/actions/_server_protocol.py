@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from agentserver.actions._codec import chunk_encoder, decode_action, encode_message
 from agentserver.actions._state import Phase, Respond, new_id, next_phase
@@ -37,6 +38,7 @@ from agentserver.wire import ErrorCode
 __all__ = ["Invocation", "Query", "ServerEvent", "ServerProtocol", "Start"]
 
 _CANCELLED = ErrorCode.CANCELLED.value
+_NO_DETAILS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class Invocation:
@@ -76,9 +78,9 @@ class Invocation:
         """Write the last frame of a stream."""
         return self._write(StreamEnd(self.invocation_id, self.session_id))
 
-    def error(self, code: str, message: str) -> bytes:
-        """Write the last frame of an invocation that failed."""
-        return self._write(ErrorFrame(code, message, self.invocation_id, self.session_id))
+    def error(self, code: str, message: str, details: Mapping[str, object] = _NO_DETAILS) -> bytes:
+        """Write the last frame of an invocation that failed; *details* are further members of ``error``."""
+        return self._write(ErrorFrame(code, message, self.invocation_id, self.session_id, details))
 
     def cancel(self) -> bool:
         """From now on whatever ends the invocation goes out as ``cancelled``; False: it has ended already."""
@@ -124,9 +126,9 @@ class Query:
         """Write the answer, as UTF-8; raises what :func:`encode_message` raises."""
         return encode_message(Result(self.frame.invocation_id, payload))
 
-    def error(self, code: str, message: str) -> bytes:
-        """Write the answer that says why there is none."""
-        return encode_message(ErrorFrame(code, message, self.frame.invocation_id))
+    def error(self, code: str, message: str, details: Mapping[str, object] = _NO_DETAILS) -> bytes:
+        """Write the answer that says why there is none; *details* are further members of ``error``."""
+        return encode_message(ErrorFrame(code, message, self.frame.invocation_id, details=details))
 
 
 ServerEvent = Start | Query | Respond

@@ -8,12 +8,13 @@ way for one id.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
     "CancelInvocation",
     "ClientFrame",
+    "Encoded",
     "ErrorFrame",
     "FrameError",
     "GetInvocation",
@@ -67,10 +68,17 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoded:
+    """A payload that is JSON already, on one line, as UTF-8."""
+
+    json: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """Server to client: the one answer of an invocation, or (without ``session_id``) of a get or a cancel.
 
-    ``payload`` is any JSON value, or a dataclass of JSON values.
+    ``payload`` is any JSON value, a dataclass of JSON values, or `Encoded`.
     """
 
     invocation_id: str
@@ -99,13 +107,14 @@ class StreamEnd:
 class ErrorFrame:
     """Server to client: an invocation ended with an error, or (without ``session_id``) an action was refused.
 
-    Without any id it is about a frame that could not be read.
+    Without any id it is about a frame that could not be read. ``details`` are further members of ``error``.
     """
 
     code: str
     message: str
     invocation_id: str | None = None
     session_id: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 ClientFrame = Invoke | GetInvocation | CancelInvocation | Ping | Pong

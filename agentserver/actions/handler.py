@@ -5,19 +5,24 @@ from __future__ import annotations
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import AsyncIterator, Awaitable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic
 
 from aiohttp import web
 
 from agentserver._websocket.response import WebSocket
-from agentserver.actions._server_connection import ActionServerConnection
+from agentserver.actions._server_connection import Actions, ActionServerConnection
 from agentserver.actions.context import ActionContext
 from agentserver.errors import HandlerError, NotFoundError
+from agentserver.invocations._handler_definition import names_types
 from agentserver.invocations._handler_interface import DURABLE_METHODS, HTTP, WEBSOCKET, HandlerInterface
 from agentserver.invocations.context import InvocationContext
-from agentserver.invocations.handler import InvocationWebSocketHandler
+from agentserver.invocations.handler import In, InvocationWebSocketHandler, Out
 from agentserver.wire import ACTIONS_OPENAPI_ROUTE, ACTIONS_ROUTE
+
+if TYPE_CHECKING:
+    from agentserver._typed.contract import Contract
+    from agentserver._typed.messages import Messages
 
 __all__ = ["InvocationActionHandler"]
 
@@ -40,7 +45,7 @@ _OPTIONS: Final = (
 )
 
 
-class InvocationActionHandler(InvocationWebSocketHandler):
+class InvocationActionHandler(InvocationWebSocketHandler, Generic[In, Out]):
     """Serves many invocations on one WebSocket, framed as JSON actions. Only `invoke` must be written.
 
     .. code-block:: python
@@ -49,6 +54,10 @@ class InvocationActionHandler(InvocationWebSocketHandler):
             async def invoke(self, payload, context):
                 for number in range(payload["to"]):
                     yield {"number": number}
+
+    ``InvocationActionHandler[Payload, Chunk]`` says what `invoke` takes, and what it gives: it is called with
+    an object made of the payload, checked, and each value that it returns or yields is checked. `examples`
+    are payloads then. See ``docs/typed.md``.
 
     One object serves a whole connection, and the invocations of a connection run side by side, so attributes
     are shared between them. `handle` and the other methods for HTTP may be written on the same class.
@@ -81,6 +90,18 @@ class InvocationActionHandler(InvocationWebSocketHandler):
 
         return DurableActions(calls, cls.max_concurrent_invocations, cls.ping_interval)
 
+    _contract: ClassVar[Contract | None] = None
+
+    @classmethod
+    def _typed_messages(cls, streaming: frozenset[str]) -> Messages | None:
+        if not names_types(cls, InvocationActionHandler, "invoke"):
+            return None
+        from agentserver.actions._typed_actions import messages_of  # the others do not pay for msgspec
+
+        messages = messages_of(cls, InvocationActionHandler, streams="invoke" in streaming)
+        cls._contract = messages.contract
+        return messages
+
     @classmethod
     def _check(cls) -> None:
         for name, kind, least, should in _OPTIONS:
@@ -89,16 +110,15 @@ class InvocationActionHandler(InvocationWebSocketHandler):
                 raise HandlerError(f"{cls.__name__}.{name} is {value!r}: set it to {should}")
 
     @abstractmethod
-    def invoke(
-        self, payload: Mapping[str, Any], context: ActionContext
-    ) -> Awaitable[Any] | AsyncIterator[Any]:
+    def invoke(self, payload: In, context: ActionContext) -> Awaitable[Out] | AsyncIterator[Out]:
         """Run an invocation: ``async def`` answers once, an async generator streams what it yields.
 
         It is cancelled (:class:`asyncio.CancelledError`) by a ``cancel_invocation`` and when the connection
         ends. A slow reader makes it wait where it yields.
 
         Args:
-            payload: The ``payload`` of the action, a JSON object.
+            payload: The ``payload`` of the action, a JSON object (a mapping); or, of a handler with types,
+                the object that it was made into.
             context: The invocation's ids, and what the connection's context has.
 
         Returns:
@@ -155,4 +175,9 @@ class InvocationActionHandler(InvocationWebSocketHandler):
         """
         if not isinstance(websocket, WebSocket):
             raise TypeError("actions are spoken on the WebSocket that the server opened, and on no other")
-        await ActionServerConnection(self, websocket, context).run()
+        actions: Actions = self
+        if self._contract is not None:
+            from agentserver.actions._typed_actions import TypedActions
+
+            actions = TypedActions(self, self._contract)
+        await ActionServerConnection(actions, websocket, context).run()

@@ -29,6 +29,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "runs": "agentserver.cli.commands.runs:runs",
     "connect": "agentserver.cli.commands.connect:connect",
     "new": "agentserver.cli.commands.new:new",
+    "docs": "agentserver.cli.commands.docs:docs",
     "doctor": "agentserver.cli.commands.doctor:doctor",
     "conformance": "agentserver.cli.commands.conformance:conformance",
     "completion": "agentserver.cli.commands.completion:completion",
@@ -61,7 +62,7 @@ def build() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"agentserver-invocations {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _runs, _connect, _new, _doctor, _others):
+    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _runs, _connect, _new, _docs, _doctor, _others):
         add(commands)
     return parser
 
@@ -132,10 +133,19 @@ def _target(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
 
 def _invoke(commands: _Commands) -> None:
     parser = _command(commands, "invoke", "invoke an agent and print its answer, streams as they come")
-    parser.add_argument("body", metavar="BODY", nargs="?", help="text or JSON; '-' reads standard input")
+    action = parser.add_argument(
+        "body", metavar="BODY", nargs="?", help="text or JSON; '-' reads standard input"
+    )
+    action.completer = _bodies  # type: ignore[attr-defined]  # as for targets
     parser.add_argument("--file", metavar="PATH", help="send the bytes of a file instead")
     parser.add_argument("--text", action="store_true", help="send BODY as text even if it looks like JSON")
     parser.add_argument("--type", metavar="TYPE", help="the media type to send BODY as, unchanged")
+    parser.add_argument(
+        "--no-check",
+        dest="check",
+        action="store_false",
+        help="send JSON that the agent's document does not allow all the same",
+    )
     parser.add_argument("--id", metavar="ID", help="the invocation's id; default: a new one")
     parser.add_argument(
         "--query",
@@ -255,6 +265,23 @@ def _new(commands: _Commands) -> None:
     parser.add_argument("--json", action="store_true", help="print the files as a JSON list")
 
 
+def _docs(commands: _Commands) -> None:
+    parser = _command(commands, "docs", "print the document of a handler with types, without a server")
+    _target(parser)
+    kinds = parser.add_mutually_exclusive_group()
+    for kind, words in (
+        ("openapi", "what it answers over HTTP; the default if it has types for that"),
+        ("asyncapi", "its messages or actions over a WebSocket"),
+    ):
+        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=words)
+    parser.add_argument("--yaml", action="store_true", help="as YAML instead of JSON")
+    parser.add_argument(
+        "--openapi-version",
+        choices=["3.1", "3.2"],
+        help="the version of an OpenAPI document; default: the handler's own",
+    )
+
+
 def _doctor(commands: _Commands) -> None:
     parser = _command(
         commands, "doctor", "say what is wrong with the environment or a handler, and what to do"
@@ -338,6 +365,12 @@ def _pair(separator: str) -> Callable[[str], tuple[str, str]]:
         return name.strip(), value.strip()
 
     return split
+
+
+def _bodies(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    from agentserver.cli.commands.invoke import complete_body
+
+    return complete_body(prefix, parsed_args)
 
 
 def _python_files(prefix: str, **_: Any) -> list[str]:

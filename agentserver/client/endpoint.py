@@ -57,6 +57,10 @@ class Endpoint:
         """The address that takes signals for one durable run."""
         return _in_session(self._part(check_id("invocation_id", invocation_id), "signal"), session_id)
 
+    def document(self, name: str) -> URL:
+        """The address of a document that the agent serves of itself."""
+        return self._part("docs", name)
+
     def connect(self, session_id: str | None, *, actions: bool = False) -> URL:
         """The address of a WebSocket, raw or speaking the action protocol."""
         return _in_session(self.actions if actions else self.websocket, session_id)

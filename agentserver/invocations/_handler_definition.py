@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard, get_origin
 
 from aiohttp import web
 
@@ -17,10 +17,17 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from agentserver._typed.contract import Contract
+    from agentserver._typed.messages import Messages
     from agentserver.durable.options import Durable
 
 _UNTYPED: Final = frozenset({"Request", "BaseRequest", "Any", "object"})
 """What an argument is annotated with that stands for the request as it is."""
+
+_AS_THEY_CAME: Final[Mapping[str, frozenset[str]]] = {
+    "handle": frozenset(),
+    "invoke": frozenset({"Mapping", "MutableMapping", "dict", "Dict"}),
+}
+"""What else stands for what came as it is: the payload of an action is an object."""
 
 
 class HandlerDefinition(NamedTuple):
@@ -36,7 +43,7 @@ class HandlerDefinition(NamedTuple):
     type: type[InvocationHandler]
     streaming: frozenset[str]
     contract: Contract | None = None
-    messages: Contract | None = None
+    messages: Messages | None = None
 
     @property
     def interface(self) -> HandlerInterface:
@@ -80,14 +87,16 @@ def define(handler: Any) -> HandlerDefinition:
         warn_of_misspelt(
             handler, sorted(own), [name for name in interface.operations if _is_ours(handler, name)]
         )
-    contract = _contract(handler, streams="handle" in streaming)
-    return HandlerDefinition(handler, streaming, contract, _messages(handler))
+    messages = handler._typed_messages(streaming) or _messages(handler)
+    examples = () if messages is not None else handler.examples  # they are messages then
+    contract = _contract(handler, examples, streams="handle" in streaming)
+    return HandlerDefinition(handler, streaming, contract, messages)
 
 
-def _messages(handler: type[InvocationHandler]) -> Contract | None:
+def _messages(handler: type[InvocationHandler]) -> Messages | None:
     if not _has_parameters(handler, InvocationWebSocketHandler):
         return None
-    from agentserver.invocations._typed_handler import messages_of  # the others do not pay for msgspec
+    from agentserver.invocations._typed_messages import messages_of  # the others do not pay for msgspec
 
     return messages_of(handler)
 
@@ -103,28 +112,37 @@ def _has_parameters(handler: type[InvocationHandler], generic: type) -> bool:
     return False
 
 
-def _contract(handler: type[InvocationHandler], *, streams: bool) -> Contract | None:
-    if not _names_types(handler):
+def _contract(handler: type[InvocationHandler], examples: Sequence[Any], *, streams: bool) -> Contract | None:
+    if not names_types(handler, InvocationHandler, "handle"):
         return None
     from agentserver.invocations._typed_handler import contract_of  # the others do not pay for msgspec
 
-    return contract_of(handler, streams=streams)
+    return contract_of(handler, streams=streams, examples=examples)
 
 
-def _names_types(handler: type[InvocationHandler]) -> bool:
-    """Whether ``handle`` takes an object made of the body, and not the request."""
-    if _is_ours(handler, "handle") or handler._durable is not None:
+def names_types(handler: type[InvocationHandler], generic: type, method: str) -> bool:
+    """Whether *method* takes an object made of what came, and not what came as it is.
+
+    Args:
+        handler: The class.
+        generic: The base class whose parameters are the types.
+        method: The method's name.
+    """
+    if _is_ours(handler, method) or handler._durable is not None:
         return False
-    if _has_parameters(handler, InvocationHandler):
+    if _has_parameters(handler, generic):
         return True
-    taken = next(iter(list(signature_of(handler.handle).parameters.values())[1:]), None)
+    taken = next(iter(list(signature_of(getattr(handler, method)).parameters.values())[1:]), None)
     if taken is None or taken.annotation is taken.empty:
         return False
     text = getattr(taken.annotation, "__forward_arg__", taken.annotation)
     if isinstance(text, str):
-        return text.rpartition(".")[2] not in _UNTYPED
-    is_request = isinstance(text, type) and issubclass(text, web.BaseRequest)
-    return not is_request and text not in (Any, object)
+        return text.partition("[")[0].rpartition(".")[2] not in _UNTYPED | _AS_THEY_CAME[method]
+    kind = get_origin(text) or text
+    if not isinstance(kind, type):
+        return kind is not Any
+    came = kind.__name__ in _AS_THEY_CAME[method] or issubclass(kind, web.BaseRequest)
+    return not came and kind is not object
 
 
 def is_handler(kind: Any) -> TypeGuard[type[InvocationHandler]]:

@@ -6,11 +6,9 @@ only for a handler that names its types.
 
 from __future__ import annotations
 
-import inspect
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -20,21 +18,24 @@ from agentserver._typed.codec import Codec, MismatchError, UnsupportedTypeError
 from agentserver._typed.contract import Contract
 from agentserver._typed.engine import codec_for
 from agentserver._typed.names import name_of
-from agentserver._typed.parameters import UNSAID, arguments_of, parameters_of, without
+from agentserver._typed.parameters import UNSAID, parameters_of, without
 from agentserver.errors import HandlerError
 from agentserver.invocations._handler_factory import HandlerFactory
-from agentserver.invocations.context import InvocationContext
 from agentserver.invocations.events import ServerSentEvent
-from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
-from agentserver.invocations.typed_websocket import TypedWebSocket
-from agentserver.wire import AGENT_VERSION_VARIABLE, OPENAPI_ROUTE
+from agentserver.invocations.handler import InvocationHandler, OperationNotFoundError
+from agentserver.wire import ACTIONS_OPENAPI_ROUTE, OPENAPI_ROUTE
 
 _JSON: Final = "application/json"
 _AS_IT_IS: Final = (web.StreamResponse, web.BaseRequest, ServerSentEvent)
 
 
-def contract_of(handler: type[InvocationHandler], *, streams: bool) -> Contract:
+def contract_of(handler: type[InvocationHandler], *, streams: bool, examples: Sequence[Any] = ()) -> Contract:
     """What *handler* takes and gives over HTTP.
+
+    Args:
+        handler: The class.
+        streams: Whether it is an async generator.
+        examples: Bodies that it takes, as objects or as plain JSON.
 
     Raises:
         HandlerError: If that cannot be read, written or told apart.
@@ -46,12 +47,23 @@ def contract_of(handler: type[InvocationHandler], *, streams: bool) -> Contract:
         raise HandlerError(
             f"{handler.__name__}.openapi_version is {handler.openapi_version!r}: set it to '3.1' or '3.2'"
         )
-    examples = [example_of(handler, request, example) for example in handler.examples]
-    return Contract(handler.__name__, request, reply, streams=streams, examples=examples)
+    if streams and reply is not None:
+        _refuse_unspeakable(handler, reply)
+    plain = [example_of(handler, request, example) for example in examples]
+    return Contract(handler.__name__, request, reply, streams=streams, examples=plain)
+
+
+def _refuse_unspeakable(handler: type, reply: Codec) -> None:
+    for name, _ in reply.events():
+        if name is not None and any(character in name for character in "\r\n\0"):
+            raise HandlerError(
+                f"{handler.__name__} gives events of the name {name!r}, and no name may have a line break"
+                " or a NUL: write another Literal"
+            )
 
 
 def codec_of(handler: type, verb: str, declared: Any, *, by_class: bool = False) -> Codec | None:
-    """What reads and writes *declared*, which *handler* takes or gives as *verb* says; none if it is unsaid.
+    """What reads and writes the type that *handler* *verb*, ``"takes"``; ``None`` if it does not say.
 
     Raises:
         HandlerError: If nothing could.
@@ -65,10 +77,10 @@ def codec_of(handler: type, verb: str, declared: Any, *, by_class: bool = False)
 
 
 def example_of(handler: type, request: Codec | None, example: Any) -> Any:
-    """*example* of what *handler* takes, as plain JSON.
+    """An *example* that *handler* gives, as plain JSON.
 
     Raises:
-        HandlerError: If it is not that.
+        HandlerError: If it is not what *request* reads.
     """
     if request is None:
         raise HandlerError(f"{handler.__name__} gives examples of what it takes, but does not say its type")
@@ -80,24 +92,6 @@ def example_of(handler: type, request: Codec | None, example: Any) -> Any:
     except (MismatchError, TypeError) as error:
         raise HandlerError(f"an example of {handler.__name__} is not what it takes: {error}") from error
     return msgspec.json.decode(encoded)
-
-
-def messages_of(handler: type[InvocationHandler]) -> Contract:
-    """What *handler* receives and sends over its WebSocket.
-
-    Raises:
-        HandlerError: If that cannot be read, written or told apart.
-    """
-    named = arguments_of(handler, InvocationWebSocketHandler) or ()
-    received, sent = named if len(named) == 2 else (*named, Any)
-    taken, given = codec_of(handler, "takes", received), codec_of(handler, "sends", sent)
-    if taken is None or given is None:
-        raise HandlerError(
-            f"{handler.__name__} names one type for its WebSocket: write"
-            " InvocationWebSocketHandler[…, …], with what it takes and what it sends"
-        )
-    examples = [example_of(handler, taken, example) for example in handler.examples]
-    return Contract(handler.__name__, taken, given, streams=True, examples=examples, noun="a message")
 
 
 class TypedHandlerFactory:
@@ -137,85 +131,6 @@ def handler_around(handler: type[InvocationHandler], contract: Contract) -> Call
     return partial(kind, face=_Face(handler, contract))
 
 
-def websocket_around(contract: Contract) -> Callable[[Any], Any]:
-    """What makes, of an object of a handler, one that the endpoint of the WebSocket can call."""
-    return partial(_MessagesHandler, contract=contract)
-
-
-def documents_around(handler: type[InvocationHandler], messages: Contract) -> Callable[[Any], Any]:
-    """What makes, of an object of *handler*, one that also serves the documents of its messages."""
-    return partial(_DocumentedHandler, kind=handler, document=_Once(handler, messages))
-
-
-class _Once:
-    """The document of a WebSocket, made when it is first asked for."""
-
-    def __init__(self, handler: type[InvocationHandler], messages: Contract) -> None:
-        self._handler = handler
-        self._messages = messages
-
-    @cached_property
-    def json(self) -> bytes:
-        return msgspec.json.encode(asyncapi_of(self._handler, self._messages))
-
-    @cached_property
-    def yaml(self) -> str:
-        from agentserver._typed.yaml_text import yaml_of
-
-        return yaml_of(msgspec.json.decode(self.json))
-
-
-class _DocumentedHandler:
-    """One handler object of the user's; its own documents win."""
-
-    __slots__ = ("_document", "_handler", "_kind")
-
-    def __init__(self, handler: InvocationHandler, kind: type[InvocationHandler], document: _Once) -> None:
-        self._handler = handler
-        self._kind = kind
-        self._document = document
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._handler, name)
-
-    async def get_asyncapi_json(self, request: web.Request) -> Any:
-        """Answer with the handler's own document if it has one, else with the one of its messages."""
-        if self._kind.get_asyncapi_json is not InvocationHandler.get_asyncapi_json:
-            own: Any = self._handler.get_asyncapi_json(request)
-            return await own
-        return self._document.json
-
-    async def get_asyncapi_yaml(self, request: web.Request) -> Any:
-        """As `get_asyncapi_json`, in YAML."""
-        if self._kind.get_asyncapi_yaml is not InvocationHandler.get_asyncapi_yaml:
-            own: Any = self._handler.get_asyncapi_yaml(request)
-            return await own
-        return self._document.yaml
-
-
-def asyncapi_of(handler: type[InvocationHandler], messages: Contract) -> dict[str, Any]:
-    """The AsyncAPI document of *handler*'s WebSocket."""
-    from agentserver._typed.asyncapi import asyncapi
-
-    description = inspect.cleandoc(vars(handler).get("__doc__") or "")
-    version = os.environ.get(AGENT_VERSION_VARIABLE) or "1.0.0"
-    return asyncapi(messages, handler.__name__, description, version)
-
-
-class _MessagesHandler:
-    """One handler object of the user's, for one connection."""
-
-    __slots__ = ("_contract", "_handler")
-
-    def __init__(self, handler: InvocationWebSocketHandler, contract: Contract) -> None:
-        self._handler = handler
-        self._contract = contract
-
-    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
-        """Serve one connection with objects."""
-        await self._handler.handle_websocket(TypedWebSocket[Any, Any](websocket, self._contract), context)
-
-
 class _Face:
     """What all objects of a handler's class share: the contract, and documents that were asked for."""
 
@@ -229,6 +144,8 @@ class _Face:
     def openapi(self, server: str) -> bytes:
         document = self._documents.get(server)
         if document is None:
+            from agentserver.invocations._typed_documents import openapi_of  # no start pays for documents
+
             document = msgspec.json.encode(openapi_of(self._handler, self.contract, server))
             self._documents[server] = document
         return document
@@ -253,27 +170,6 @@ class _Face:
         return self.contract.reply.event_of(item)
 
 
-def openapi_of(handler: type[InvocationHandler], contract: Contract, server: str = "") -> dict[str, Any]:
-    """The document of *handler*, served under the path *server*."""
-    from agentserver._typed.openapi import About, openapi  # no start pays for documents
-
-    about = About(
-        handler.__name__,
-        inspect.cleandoc(vars(handler).get("__doc__") or ""),
-        inspect.cleandoc(vars(handler).get("handle", handler).__doc__ or "")
-        if "handle" in vars(handler)
-        else "",
-        os.environ.get(AGENT_VERSION_VARIABLE) or "1.0.0",
-        server,
-        [
-            name
-            for name in ("get", "cancel")
-            if getattr(handler, name) is not getattr(InvocationHandler, name)
-        ],
-    )
-    return openapi(contract, about, handler.openapi_version)
-
-
 class _TypedHandler:
     """One handler object of the user's; whatever has no types is passed on to it."""
 
@@ -292,8 +188,17 @@ class _TypedHandler:
             return self._handler.get_openapi(request)
         return self._document(request)
 
+    async def get_actions_openapi(self, request: web.Request) -> Any:
+        """As `get_openapi`, for a handler that speaks actions too."""
+        try:
+            handler: Any = self._handler
+            return await handler.get_actions_openapi(request)
+        except OperationNotFoundError:
+            return await self._document(request)
+
     async def _document(self, request: web.Request) -> bytes:
-        server = request.rel_url.raw_path.rstrip("/").removesuffix(OPENAPI_ROUTE)
+        path = request.rel_url.raw_path.rstrip("/")
+        server = path.removesuffix(OPENAPI_ROUTE).removesuffix(ACTIONS_OPENAPI_ROUTE)
         return self._face.openapi(server)
 
     async def _taken(self, request: web.Request) -> Any:

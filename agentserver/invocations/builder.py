@@ -131,14 +131,11 @@ def routes_of(
         made = TypedHandlerFactory(made, handler_around(offered.type, offered.contract))
     over_http = made
     if offered.messages is not None:
-        from agentserver.invocations._typed_handler import (
-            TypedHandlerFactory,
-            documents_around,
-            websocket_around,
-        )
+        from agentserver.invocations._typed_documents import documents_around
+        from agentserver.invocations._typed_handler import TypedHandlerFactory
 
         over_http = TypedHandlerFactory(made, documents_around(offered.type, offered.messages))
-        made = TypedHandlerFactory(made, websocket_around(offered.messages))
+        made = TypedHandlerFactory(made, offered.messages.around)
     if durable is None:
         routes = _endpoints(offered, over_http, host).routes()
     else:

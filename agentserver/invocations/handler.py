@@ -18,6 +18,7 @@ from agentserver.wire import ErrorSource
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from agentserver._typed.messages import Messages
     from agentserver.durable.options import Durable
 
 # A method is an ``async def`` that returns its result, or an async generator that streams it.
@@ -122,6 +123,15 @@ class InvocationHandler(ABC, Generic[In, Out]):
         """What serves the WebSocket of a durable class by *calls*; ``None``: the class itself."""
         return None
 
+    @classmethod
+    def _typed_messages(cls, streaming: frozenset[str]) -> Messages | None:
+        """What its WebSocket speaks, if a protocol of its own says so; called when the class is registered.
+
+        Args:
+            streaming: The operations that are async generators.
+        """
+        return None
+
     @abstractmethod
     def handle(
         self, request: In, context: InvocationContext
@@ -179,8 +189,11 @@ class InvocationWebSocketHandler(InvocationHandler, Generic[In, Out]):
 
     _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET
 
-    def handle(self, request: web.Request, context: InvocationContext) -> Operation:
-        """Answer ``POST /invocations``; 404 unless overridden. *request* and *context* are as there."""
+    def handle(self, request: Any, context: InvocationContext) -> Operation:
+        """Answer ``POST /invocations``; 404 unless overridden. *request* and *context* are as there.
+
+        Its types are those of its annotations; the parameters of the class are the WebSocket's.
+        """
         raise OperationNotFoundError
 
     @abstractmethod

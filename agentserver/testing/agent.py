@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
 
 import aiohttp
 
@@ -16,6 +17,11 @@ from agentserver.invocations.builder import AgentHost, AgentHostBuilder
 from agentserver.testing.aiohttp_internals import SocketConnector
 from agentserver.testing.conditions import DEADLINE_SECONDS
 from agentserver.testing.conversation import Conversation
+
+if TYPE_CHECKING:
+    from agentserver.actions.handler import InvocationActionHandler
+    from agentserver.client.typed import TypedActionsClient, TypedClient, TypedWebSocketClient
+    from agentserver.invocations.handler import In, InvocationHandler, InvocationWebSocketHandler, Out
 
 __all__ = ["AgentUnderTest", "Configure", "in_process", "on_socket"]
 
@@ -39,6 +45,30 @@ class AgentUnderTest:
     url: str
     client: InvocationsClient
     http: aiohttp.ClientSession
+
+    @overload
+    def of(self, handler: type[InvocationActionHandler[In, Out]]) -> TypedActionsClient[In, Out]: ...
+
+    @overload
+    def of(self, handler: type[InvocationWebSocketHandler[In, Out]]) -> TypedWebSocketClient[In, Out]: ...
+
+    @overload
+    def of(self, handler: type[InvocationHandler[In, Out]]) -> TypedClient[In, Out]: ...
+
+    def of(self, handler: type[InvocationHandler]) -> Any:
+        """The client with the types of *handler*, which takes and gives objects.
+
+        .. code-block:: python
+
+            assert await agent.of(Greeter).invoke(Person("Ada")) == Greeting("Hello, Ada")
+
+        Args:
+            handler: The handler's class.
+
+        Raises:
+            StartupError: If it names no types.
+        """
+        return InvocationsClient.of(handler, self.client)
 
     def converse(
         self,

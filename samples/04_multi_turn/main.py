@@ -1,27 +1,40 @@
 """An agent that remembers a conversation by its session id."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
-from aiohttp import web
+from msgspec import Meta
 
-from agentserver import BadRequestError, InvocationContext, InvocationHandler, InvocationsServer
+from agentserver import InvocationContext, InvocationHandler, InvocationsServer
 
 
-class ConversationHandler(InvocationHandler):
+@dataclass
+class Message:
+    """What the agent is told."""
+
+    message: Annotated[str, Meta(examples=["hello"])]
+
+
+@dataclass
+class Remembered:
+    """What it was told in this session."""
+
+    turn: int
+    first: str
+    latest: str
+
+
+class ConversationHandler(InvocationHandler[Message, Remembered]):
     """Keeps what was said, session by session; one object serves all requests."""
 
     def __init__(self) -> None:
         self._history: dict[str, list[str]] = {}
 
-    async def handle(self, request: web.Request, context: InvocationContext) -> dict[str, Any]:
+    async def handle(self, request: Message, context: InvocationContext) -> Remembered:
         """Remember the message and say how many there were."""
-        try:
-            message: str = (await request.json())["message"]
-        except (KeyError, TypeError):
-            raise BadRequestError('Send JSON like {"message": "hello"}') from None
         history = self._history.setdefault(context.session_id, [])
-        history.append(message)
-        return {"turn": len(history), "first": history[0], "latest": history[-1]}
+        history.append(request.message)
+        return Remembered(len(history), history[0], history[-1])
 
 
 if __name__ == "__main__":

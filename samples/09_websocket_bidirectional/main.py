@@ -1,13 +1,62 @@
 """An agent that talks while it listens: many prompts on one WebSocket, each answered token by token."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TypeAlias
 
-from aiohttp import web
+from msgspec import Struct
 
-from agentserver import InvocationContext, InvocationsServer, InvocationWebSocketHandler
+from agentserver import InvocationContext, InvocationsServer, InvocationWebSocketHandler, TypedWebSocket
+
+
+class Prompt(Struct, tag="prompt"):
+    """Starts an answer."""
+
+    id: str
+    text: str
+
+
+class Cancel(Struct, tag="cancel"):
+    """Stops one."""
+
+    id: str
+
+
+class Bye(Struct, tag="bye"):
+    """Ends the conversation."""
+
+
+class Ready(Struct, tag="ready"):
+    """Comes first, once."""
+
+
+class Token(Struct, tag="token"):
+    """A piece of an answer."""
+
+    id: str
+    token: str
+
+
+class Done(Struct, tag="done"):
+    """The end of an answer."""
+
+    id: str
+
+
+class Cancelled(Struct, tag="cancelled"):
+    """The end of an answer that was stopped."""
+
+    id: str
+
+
+class Busy(Struct, tag="busy"):
+    """An answer of that id is under way."""
+
+    id: str
+
+
+Told: TypeAlias = Prompt | Cancel | Bye
+Said: TypeAlias = Ready | Token | Done | Cancelled | Busy
 
 
 async def generate(prompt: str) -> AsyncIterator[str]:
@@ -17,43 +66,39 @@ async def generate(prompt: str) -> AsyncIterator[str]:
         yield word
 
 
-class ConversationHandler(InvocationWebSocketHandler):
+class ConversationHandler(InvocationWebSocketHandler[Told, Said]):
     """Answers each prompt in a task of its own, so that a cancel is heard while answers stream."""
 
     def __init__(self) -> None:
         self._answers: dict[str, asyncio.Task[None]] = {}
 
-    async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
+    async def handle_websocket(
+        self, websocket: TypedWebSocket[Told, Said], context: InvocationContext
+    ) -> None:
         """Serve one connection until the client says bye or closes it."""
-        await websocket.send_json({"type": "ready"})
+        await websocket.send(Ready())
         try:
             async for message in websocket:
-                if not await self._take(websocket, message.data):
-                    break
+                match message:
+                    case Prompt(id=name) if name in self._answers:
+                        await websocket.send(Busy(name))
+                    case Prompt(id=name, text=prompt):
+                        self._answers[name] = asyncio.create_task(self._answer(websocket, name, prompt))
+                    case Cancel(id=name):
+                        await self._cancel(name)
+                    case Bye():
+                        break
         finally:
             await self._cancel(*self._answers)
 
-    async def _take(self, websocket: web.WebSocketResponse, text: str) -> bool:
-        """Do what a message says; whether to go on."""
-        match parse(text):
-            case {"type": "prompt", "id": str(name), "text": str(prompt)} if name not in self._answers:
-                self._answers[name] = asyncio.create_task(self._answer(websocket, name, prompt))
-            case {"type": "cancel", "id": str(name)}:
-                await self._cancel(name)
-            case {"type": "bye"}:
-                return False
-            case _:
-                await websocket.send_json({"type": "error", "message": "send a prompt, a cancel or a bye"})
-        return True
-
-    async def _answer(self, websocket: web.WebSocketResponse, name: str, prompt: str) -> None:
+    async def _answer(self, websocket: TypedWebSocket[Told, Said], name: str, prompt: str) -> None:
         try:
             async for token in generate(prompt):
-                await websocket.send_json({"type": "token", "id": name, "token": token})
-            await websocket.send_json({"type": "done", "id": name})
+                await websocket.send(Token(name, token))
+            await websocket.send(Done(name))
         except asyncio.CancelledError:
-            if not websocket.closed:
-                await websocket.send_json({"type": "cancelled", "id": name})
+            if not websocket.raw.closed:
+                await websocket.send(Cancelled(name))
         except ConnectionError:
             pass  # the client has gone; the loop above ends, too
         finally:
@@ -64,14 +109,6 @@ class ConversationHandler(InvocationWebSocketHandler):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def parse(text: Any) -> Any:
-    """A message's JSON; ``None`` if it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
 
 
 if __name__ == "__main__":

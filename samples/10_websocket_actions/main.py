@@ -1,19 +1,34 @@
 """An agent that streams its answer: over actions on a WebSocket, and over server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
 
 from aiohttp import web
+from msgspec import Meta
 
 from agentserver import (
     ActionContext,
-    BadRequestError,
     InvocationActionHandler,
     InvocationContext,
     InvocationsServer,
     ServerSentEvent,
 )
+
+
+@dataclass
+class Question:
+    """The payload of an action."""
+
+    prompt: Annotated[str, Meta(examples=["Why?"])]
+
+
+@dataclass
+class Token:
+    """A piece of the answer."""
+
+    token: str
 
 
 async def answer(prompt: str) -> AsyncIterator[str]:
@@ -24,18 +39,13 @@ async def answer(prompt: str) -> AsyncIterator[str]:
         yield f" {word}"
 
 
-class StreamingHandler(InvocationActionHandler):
+class StreamingHandler(InvocationActionHandler[Question, Token]):
     """One answer, two ways to get it."""
 
-    async def invoke(
-        self, payload: Mapping[str, Any], context: ActionContext
-    ) -> AsyncIterator[dict[str, str]]:
+    async def invoke(self, payload: Question, context: ActionContext) -> AsyncIterator[Token]:
         """Answer the action ``invoke``."""
-        prompt = payload.get("prompt")
-        if not isinstance(prompt, str):
-            raise BadRequestError('Send a payload like {"prompt": "Why?"}')
-        async for token in answer(prompt):
-            yield {"token": token}
+        async for token in answer(payload.prompt):
+            yield Token(token)
 
     async def handle(
         self, request: web.Request, context: InvocationContext

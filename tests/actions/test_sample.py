@@ -120,10 +120,12 @@ async def test_a_payload_that_is_not_understood_says_what_to_send() -> None:
     async with serving() as server, conversing(server.url) as conversation:
         await conversation.invoke("i", "s", prompt=7)
         refusal = await conversation.error()
-        assert (refusal["code"], refusal["message"]) == (
-            "invalid_request",
-            'Send a payload like {"prompt": "Why?"}',
-        )
+        assert refusal == {
+            "code": "invalid_request",
+            "message": "prompt: expected a string, got a whole number",
+            "target": "$.prompt",
+            "example": {"prompt": "Why?"},
+        }
 
 
 @needs_curl

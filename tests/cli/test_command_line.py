@@ -28,6 +28,7 @@ COMMANDS = [
     "watch",
     "connect",
     "new",
+    "docs",
     "doctor",
     "conformance",
     "completion",

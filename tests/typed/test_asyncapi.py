@@ -16,7 +16,6 @@ from agentserver import InvocationContext, InvocationWebSocketHandler
 from agentserver._typed.codec import MismatchError
 from agentserver._typed.yaml_text import yaml_of
 from agentserver.invocations._handler_definition import define
-from agentserver.invocations._typed_handler import asyncapi_of
 from agentserver.testing import in_process
 from tests.typed.contracts import CONTRACTS, Cat, Dog, Fly, Walk
 from tests.typed.kinds import AsDataclass, Delta
@@ -37,7 +36,7 @@ def talking(taken: Any, given: Any) -> type[InvocationWebSocketHandler]:
 def document_of(handler: type[InvocationWebSocketHandler]) -> Any:
     messages = define(handler).messages
     assert messages is not None
-    return json.loads(msgspec.json.encode(asyncapi_of(handler, messages)))
+    return json.loads(msgspec.json.encode(messages.document()))
 
 
 async def test_it_is_served_as_json_and_as_yaml() -> None:
@@ -118,13 +117,13 @@ def test_300_random_frames_are_taken_exactly_if_the_document_says_so(
     checker: Any = jsonschema.Draft7Validator({"anyOf": payloads, "components": document["components"]})
     messages = define(handler).messages
     assert messages is not None
-    assert messages.request is not None
+    assert messages.contract.request is not None
     chance = random.Random(18)
     taken = 0
     for _ in range(300):
         sent = frame(chance)
         try:
-            messages.request.decode(json.dumps(sent))
+            messages.contract.request.decode(json.dumps(sent))
         except MismatchError:
             is_taken = False
         else:

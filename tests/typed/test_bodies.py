@@ -176,6 +176,41 @@ async def test_a_body_that_is_too_deep_or_no_text_is_refused() -> None:
                 assert (await answer.json())["error"]["target"] in ("$", "$.id")
 
 
+@dataclass
+class Checked:
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name != "text":
+            raise ValueError("SeCrEt words of our own")
+
+
+class CheckedModel(pydantic.BaseModel):
+    name: str
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def check(cls, name: str) -> str:
+        if name != "text":
+            raise ValueError("SeCrEt words of our own")
+        return name
+
+
+@pytest.mark.parametrize("kind", [Checked, CheckedModel])
+async def test_a_check_of_the_classes_own_is_a_400_and_keeps_its_words(kind: Any) -> None:
+    class Agent(InvocationHandler[kind, str]):
+        async def handle(self, request: Any, context: InvocationContext) -> str:
+            return "taken"
+
+    async with in_process(Agent) as agent:
+        async with agent.http.post("/invocations", json={"name": "x"}) as answer:
+            text = await answer.text()
+            assert answer.status == 400
+        assert "SeCrEt" not in text
+        async with agent.http.post("/invocations", json=json.loads(text)["error"]["example"]) as answer:
+            assert answer.status == 200
+
+
 class Careful(InvocationHandler[Item, Item]):
     examples = ({"name": "Tea", "price": 2.5}, Item("Milk", 1))
 

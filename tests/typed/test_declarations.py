@@ -13,6 +13,7 @@ import msgspec
 import pydantic
 import pytest
 from aiohttp import web
+from typing_extensions import TypedDict
 
 from agentserver import InvocationContext, InvocationHandler, StartupError
 from agentserver.invocations._handler_definition import define
@@ -123,6 +124,19 @@ class WithWrongVersion(InvocationHandler[Cat, Reply]):
         return Reply("")
 
 
+class Forging(TypedDict):
+    kind: Literal["a\ndata: forged"]
+
+
+class Other(TypedDict):
+    kind: Literal["b"]
+
+
+class Streaming(InvocationHandler[Cat, Forging | Other]):
+    async def handle(self, request: Cat, context: InvocationContext) -> AsyncIterator[Forging | Other]:
+        yield {"kind": "b"}
+
+
 class Generally(InvocationHandler[T, Reply], Generic[T]):
     async def handle(self, request: T, context: InvocationContext) -> Reply:
         return Reply(repr(request))
@@ -146,6 +160,7 @@ REFUSED: Final[list[tuple[type[InvocationHandler], tuple[str, ...]]]] = [
     (NamingNobody, ("NamingNobody.handle names OnlyForCheckers", "TYPE_CHECKING")),
     (WithWrongExample, ("an example of WithWrongExample", "$.lives: expected a whole number")),
     (WithWrongVersion, ("WithWrongVersion.openapi_version is '2.0'", "'3.1' or '3.2'")),
+    (Streaming, ("Streaming gives", "line break", "Literal")),
     (Generally, ("leaves T open", "Generally[…]")),
 ]
 

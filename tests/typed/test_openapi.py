@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,12 +10,15 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from aiohttp import web
 from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator
 
 from agentserver import InvocationContext, InvocationHandler, map_invocations_server
 from agentserver._typed.shapes import is_array, is_object
+from agentserver.invocations._handler_definition import define
+from agentserver.invocations._typed_documents import openapi_of
 from agentserver.testing import in_process
 from agentserver.wire import OPENAPI_ROUTE
 from tests.servers import ROOT
@@ -187,7 +191,7 @@ from tests.typed.contracts import CONTRACTS
 from tests.typed.test_openapi import agent_of
 from agentserver._typed.openapi import openapi
 from agentserver.invocations._handler_definition import define
-from agentserver.invocations._typed_handler import openapi_of
+from agentserver.invocations._typed_documents import openapi_of
 for name in CONTRACTS:
     handler = agent_of(name)
     print(json.dumps(openapi_of(handler, define(handler).contract)))
@@ -207,3 +211,16 @@ def test_a_document_is_the_same_in_every_start() -> None:
     assert len(printed) == 1
     assert len(next(iter(printed)).splitlines()) == len(CONTRACTS) == 25
     assert all(json.loads(line)["openapi"] == "3.1.1" for line in next(iter(printed)).splitlines())
+
+
+def test_a_document_is_the_same_on_every_python() -> None:
+    # Those of msgspec alone: pydantic's words may change with its releases, and msgspec's are pinned.
+    pydantics = {"model", "models", "mixed", "engines", "union_of_engines"}
+    digest = hashlib.sha256()
+    for name in sorted(CONTRACTS.keys() - pydantics):
+        handler = agent_of(name)
+        contract = define(handler).contract
+        assert contract is not None
+        digest.update(msgspec.json.encode(openapi_of(handler, contract)))
+    # Who changes what documents say puts the new digest here; a Python that differs is a mistake.
+    assert digest.hexdigest() == "e6596ad4f2d1a3c4322531afdf780c36573b4f701afd5fc1e7d4f30d1f10fb80"

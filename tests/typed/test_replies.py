@@ -144,14 +144,28 @@ async def test_a_stream_may_set_headers_ids_and_names_of_events() -> None:
             )
 
 
-async def test_no_event_has_a_line_break_in_its_id() -> None:
+@pytest.mark.parametrize("character", ["\0", "\r", "\n"])
+@pytest.mark.parametrize("member", ["event", "id"])
+async def test_no_event_has_a_line_break_or_a_nul_in_its_fields(member: str, character: str) -> None:
     class Agent(InvocationHandler[Any, Delta]):
-        async def handle(self, request: Any, context: InvocationContext) -> AsyncIterator[ServerSentEvent]:
-            yield ServerSentEvent(Delta("x"), id="1\ndata: forged")
+        def __init__(self, request: web.Request) -> None:
+            self._late = "late" in request.query
+
+        async def handle(
+            self, request: Any, context: InvocationContext
+        ) -> AsyncIterator[Delta | ServerSentEvent]:
+            if self._late:
+                yield Delta("first")
+            fields: dict[str, Any] = {member: f"1{character}data: forged"}
+            yield ServerSentEvent(Delta("x"), **fields)
 
     async with in_process(Agent) as agent:
         async with agent.http.post("/invocations") as answer:
-            assert answer.status == 500
+            assert (answer.status, "forged" in await answer.text()) == (500, False)
+        async with agent.http.post("/invocations?late") as answer:
+            assert b"first" in await answer.content.readuntil(b"\n\n")
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.content.readuntil(b"\n\n")
 
 
 async def test_types_without_a_class_are_events_without_a_name() -> None:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from agentserver.cli.client import calling
+from agentserver.cli.documents import action_schema, message_schema
 from agentserver.cli.errors import CommandError, Exit
 from agentserver.cli.terminal.screen import Screen
 
@@ -44,7 +45,8 @@ async def _invoke_actions(client: InvocationsClient, screen: Screen, reconnect: 
     from agentserver.cli.terminal.actions_console import ActionsConsole
 
     async with client.actions(reconnect=reconnect) as actions:
-        return await ActionsConsole(actions, screen, reconnects=reconnect is not None).talk()
+        schema = await action_schema(client) if screen.interactive else None
+        return await ActionsConsole(actions, screen, reconnects=reconnect is not None, schema=schema).talk()
 
 
 async def _exchange_messages(
@@ -56,5 +58,8 @@ async def _exchange_messages(
         screen.reconnected(connection.session_id)
 
     async with client.connect(reconnect=reconnect, on_reconnect=resumed) as connection:
-        console = WebSocketConsole(connection, screen, linger, reconnects=reconnect is not None)
+        schema = await message_schema(client) if screen.interactive else None
+        console = WebSocketConsole(
+            connection, screen, linger, reconnects=reconnect is not None, schema=schema
+        )
         return await console.talk()

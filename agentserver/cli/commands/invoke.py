@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from agentserver.cli.client import calling, url_of
@@ -13,12 +14,13 @@ from agentserver.cli.errors import CommandError, Exit
 from agentserver.cli.files import read_file
 from agentserver.cli.terminal.answers import print_answer, print_event
 from agentserver.cli.terminal.output import note
+from agentserver.errors import AgentServerError
 from agentserver.wire import ACTIONS_ROUTE, WEBSOCKET_ROUTE
 
 if TYPE_CHECKING:
     from agentserver.client import InvocationsClient, Stream
 
-__all__ = ["invoke"]
+__all__ = ["complete_body", "invoke"]
 
 _PROBE_SECONDS: Final = 2.0
 
@@ -30,6 +32,8 @@ def invoke(arguments: argparse.Namespace) -> int:
     async def call(client: InvocationsClient) -> int:
         from agentserver.client import ResponseError
 
+        if media_type == "application/json" and arguments.check:
+            await _check(client, body)
         try:
             async with client.stream(
                 body, content_type=media_type, invocation_id=arguments.id, query=dict(arguments.query)
@@ -44,6 +48,46 @@ def invoke(arguments: argparse.Namespace) -> int:
         return Exit.OK
 
     return calling(arguments, call)
+
+
+def complete_body(prefix: str, arguments: argparse.Namespace) -> list[str]:
+    """What *prefix* of a body may become, by the document of the agent that *arguments* name."""
+    from agentserver.cli.documents import body_schema
+    from agentserver.cli.json_completion import complete_json
+
+    found: list[str] = []
+
+    async def ask(client: InvocationsClient) -> int:
+        schema = await body_schema(client)
+        if schema is not None:
+            replaced, ends = complete_json(prefix, schema)
+            found.extend(prefix[: len(prefix) - replaced] + end for end in ends)
+        return Exit.OK
+
+    with suppress(AgentServerError):
+        calling(arguments, ask)
+    return found
+
+
+async def _check(client: InvocationsClient, body: str | bytes) -> None:
+    """Hold *body* against the document of the agent, if it has one.
+
+    Raises:
+        CommandError: If the agent does not take it.
+    """
+    from agentserver.cli.documents import body_schema
+    from agentserver.cli.json_schema import fault_of
+
+    schema = await body_schema(client)
+    if schema is None:
+        return
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return  # of a file: the agent says what is wrong with it
+    fault = fault_of(value, schema)
+    if fault is not None:
+        raise CommandError(f"The agent does not take that: {fault}; --no-check sends it all the same")
 
 
 async def _point_to_websocket(url: str) -> None:

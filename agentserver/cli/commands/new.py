@@ -66,10 +66,14 @@ class Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "basic": Kind(
-        INVOCATIONS_PROTOCOL, "An agent that says back what it was told.", "agentserver invoke hello"
+        INVOCATIONS_PROTOCOL,
+        "An agent that says back what it was told.",
+        """agentserver invoke '{"message": "hello"}'""",
     ),
     "streaming": Kind(
-        INVOCATIONS_PROTOCOL, "An agent that streams its answer.", "agentserver invoke 'hello there'"
+        INVOCATIONS_PROTOCOL,
+        "An agent that streams its answer.",
+        """agentserver invoke '{"message": "hello there"}'""",
     ),
     "websocket": Kind(
         INVOCATIONS_WS_PROTOCOL, "An agent that talks over a WebSocket.", "agentserver connect", "1", "2Gi"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from agentserver.cli.errors import CommandError
+from agentserver.cli.json_schema import Schema
 from agentserver.cli.terminal.console import Console, Word
 from agentserver.cli.terminal.screen import Screen
 from agentserver.client import ActionError, ClientError, ConnectionClosedError
@@ -25,14 +26,22 @@ class ActionsConsole(Console):
         actions: The connection, open.
         screen: Where things are shown.
         reconnects: Whether *actions* resumes its session when the connection breaks.
+        schema: What a payload may be, if the agent says.
     """
 
-    def __init__(self, actions: ActionsConnection, screen: Screen, *, reconnects: bool = False) -> None:
+    def __init__(
+        self,
+        actions: ActionsConnection,
+        screen: Screen,
+        *,
+        reconnects: bool = False,
+        schema: Schema | None = None,
+    ) -> None:
         self._actions = actions
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: list[str] = []
         self._failed: ClientError | None = None
-        super().__init__(screen, reconnects=reconnects)
+        super().__init__(screen, reconnects=reconnects, schema=schema)
         screen.event(
             "open", "connected; a JSON object is an invocation, /help says what there is, Ctrl-D ends"
         )

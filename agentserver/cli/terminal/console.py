@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentserver.cli.errors import CommandError, Exit
+from agentserver.cli.json_completion import complete_json
+from agentserver.cli.json_schema import Schema
 from agentserver.cli.terminal.lines import Lines, open_lines
 from agentserver.cli.terminal.screen import Screen
 from agentserver.errors import AgentServerError
@@ -42,10 +44,12 @@ class Console(ABC):
     Args:
         screen: Where things are shown.
         reconnects: Whether a connection that breaks is followed by another.
+        schema: What a line that is JSON may be, if the agent says.
     """
 
-    def __init__(self, screen: Screen, *, reconnects: bool = False) -> None:
+    def __init__(self, screen: Screen, *, reconnects: bool = False, schema: Schema | None = None) -> None:
         self.screen = screen
+        self.schema = schema
         self.reconnects = reconnects
         self.over = False
         self.words: Mapping[str, Word] = {
@@ -86,7 +90,7 @@ class Console(ABC):
     def complete(self, text: str) -> tuple[int, list[str]]:
         """What may stand in place of the end of *text*, and how much of that end it replaces."""
         if not text.startswith("/"):
-            return 0, []
+            return (0, []) if self.schema is None else complete_json(text, self.schema)
         word, space, rest = text[1:].partition(" ")
         if not space:
             return len(text), sorted(f"/{known}" for known in self.words if known.startswith(word))

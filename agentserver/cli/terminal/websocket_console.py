@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentserver.cli.errors import CommandError
 from agentserver.cli.files import complete_path, read_file
+from agentserver.cli.json_schema import Schema
 from agentserver.cli.terminal.console import Console, Word
 from agentserver.cli.terminal.screen import Screen
 
@@ -28,15 +29,22 @@ class WebSocketConsole(Console):
         screen: Where things are shown.
         linger: Seconds of silence before a script's connection is closed.
         reconnects: Whether *connection* resumes its session when it breaks.
+        schema: What a message may be, if the agent says.
     """
 
     def __init__(
-        self, connection: Connection, screen: Screen, linger: float, *, reconnects: bool = False
+        self,
+        connection: Connection,
+        screen: Screen,
+        linger: float,
+        *,
+        reconnects: bool = False,
+        schema: Schema | None = None,
     ) -> None:
         self._connection = connection
         self._linger = linger
         self._last = asyncio.get_running_loop().time()
-        super().__init__(screen, reconnects=reconnects)
+        super().__init__(screen, reconnects=reconnects, schema=schema)
         session = connection.session_id
         screen.event(
             "open", f"connected, session {session}; /help says what there is, Ctrl-D ends", session_id=session

@@ -85,7 +85,7 @@ async def test_every_project_passes_its_own_tests(projects: dict[str, Path]) -> 
     tests = [f"{place}/tests" for place in places(projects)]
     code, output = await tool("pytest", "-q", "-p", "no:cacheprovider", *settings, *tests, cwd=ROOT)
     assert code == 0, output
-    assert "7 passed" in output
+    assert "8 passed" in output
 
 
 async def test_every_project_type_checks(projects: dict[str, Path]) -> None:
@@ -107,9 +107,12 @@ async def test_a_project_starts_and_is_talked_to_as_its_readme_says(
     kind: str, projects: dict[str, Path]
 ) -> None:
     said = {
-        "basic": ("", "You said: hello"),
-        "streaming": ("", "hello\nthere\ndone: 2\n"),
-        "websocket": ("hello\nstop\n", "You said: hello\n"),
+        "basic": ("", '{"text":"You said: hello"}'),
+        "streaming": ("", 'word: {"text":"hello"}\nword: {"text":"there"}\ndone: {"words":2}\n'),
+        "websocket": (
+            '{"type": "say", "text": "hello"}\n{"type": "stop"}\n',
+            '{"type":"said","text":"You said: hello"}\n',
+        ),
         "actions": ('{"message": "hi"}\n', '{"word": "hi"}\n'),
     }
     readme = (projects[kind] / "README.md").read_text()
