@@ -130,7 +130,7 @@ $(VENV)/.run-%: samples/%/requirements.txt $(VENV)/.run
 	@touch $@
 
 $(VENV)/.test: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli]' --group test --group lint --group docs \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli,postgres]' --group test --group lint --group docs \
 		--constraint requirements.lock
 	@touch $@ $(VENV)/.run $(VENV)/.docs
 

@@ -28,6 +28,11 @@ class Attempt(Steps):
         """Tell it that a later input waits."""
         self.is_superseded = True
 
+    def displace(self, error: DisplacedError) -> None:
+        """Tell it that another process goes on with the run."""
+        if self._body is not None:  # otherwise it finds out with its first record
+            self._lose(error)
+
     def park(self) -> None:
         """Begin no further step: the process is about to end."""
         self.is_parked = True

@@ -178,6 +178,7 @@ async def test_a_sleep_is_not_begun_anew_and_a_signal_is_not_lost(world: World) 
     async with world.process(body) as process:
         name = await process.begin()
         assert await process.runs.signal(name, "answer", '"early"')
+        await process.until(name, lambda run: run.last_event > 0)
         await process.crash()
     await asyncio.sleep(0.2)
     async with world.process(body) as process:

