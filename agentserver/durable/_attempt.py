@@ -54,7 +54,8 @@ class Attempt(Steps):
     def abandon(self) -> None:
         """Write nothing any more, what waits for the store included."""
         self._is_lost = True
-        self._writer.abandon()
+        if self._has_begun:
+            self._writer.abandon()
 
     async def run(self, handler: Callable[[Run, Any], Awaitable[Any]]) -> None:
         """Call *handler* with the run and its input, and record how it ends."""

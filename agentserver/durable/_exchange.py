@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from agentserver.durable._attempt import Attempt
+from agentserver.durable._bell import Bell
 from agentserver.durable._engine import DisplacedError, News, SharedEngine, StoreUnavailableError
 from agentserver.durable._feed import Feeds
 from agentserver.durable._records import RunRecord
@@ -45,7 +46,7 @@ class Exchange:
         self._launch = launch
         self._supersede = supersede
         self._unheard: dict[str, None] = {}
-        self._has_work = asyncio.Event()
+        self._bell = Bell()
         engine.listen(self.told)
 
     def told(self, kind: News, name: str) -> None:
@@ -65,7 +66,7 @@ class Exchange:
         elif kind is News.MISSED:
             self._feeds.all_outdated()
             self._unheard.update(dict.fromkeys(self._attempts))
-        self._has_work.set()
+        self._bell.ring()
 
     async def attend(self, handler: str) -> None:
         """Hear what is to be looked up, and take up what was left, until cancelled."""
@@ -77,8 +78,7 @@ class Exchange:
                     self._launch(run)
             except StoreUnavailableError:
                 await asyncio.sleep(LOOK_EVERY)
-            await self._wait(self._has_work.wait())
-            self._has_work.clear()
+            await self._bell.wait(LOOK_EVERY)
 
     async def _look_up(self, name: str) -> None:
         """Give an attempt the cancel and the signals that the store has for it."""
@@ -93,9 +93,3 @@ class Exchange:
                 attempt.signal(signal, number, payload)
         if run.is_cancelled:
             attempt.cancel()
-
-    async def _wait(self, work: Awaitable[object]) -> None:
-        try:
-            await asyncio.wait_for(work, LOOK_EVERY)
-        except asyncio.TimeoutError:
-            return

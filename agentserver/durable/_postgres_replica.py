@@ -13,11 +13,12 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from typing import Any, Final
 from zlib import crc32
 
+from agentserver.durable._bell import Bell
 from agentserver.durable._engine import News, StoreUnavailableError
 from agentserver.durable._postgres_database import Address, Connection, Database, connect
 
@@ -27,6 +28,7 @@ SILENCE: Final = 6.0
 """Seconds after which the server ends the session of a process that says nothing."""
 _PING_EVERY: Final = 2.0
 _SWEEP_EVERY: Final = 1.0
+_TIMES_FREE: Final = 3
 _CONNECT_AGAIN: Final = 0.25
 
 Told = Callable[[News, str], None]
@@ -62,9 +64,10 @@ class Replica:
         self._channel = f"{address.schema}_runs"
         self._locks = crc32(address.schema.encode()) - (1 << 31)  # which locks of the database are ours
         self._connection: Connection | None = None
-        self._suspected: set[int] = set()
+        self._suspected: Mapping[int, int] = {}
         self._unsaid: dict[str, None] = {}
         self._saying: asyncio.Task[None] | None = None
+        self._gone = Bell()
         self._tasks: list[asyncio.Task[None]] = []
         self.id = 0
         self.has_others = True
@@ -134,6 +137,7 @@ class Replica:
                         await connection.execute("SELECT pg_advisory_lock($1, $2)", self._locks, new)
                     self.id = int(new)
                 await connection.add_listener(self._channel, self._hear)
+                connection.add_termination_listener(lambda _connection: self._gone.ring())
         except BaseException:
             connection.terminate()
             raise
@@ -164,19 +168,7 @@ class Replica:
                 connection.terminate()
                 self._connection = None
                 continue
-            gone = asyncio.Event()
-            await self._pause(connection, gone)
-
-    async def _pause(self, connection: Connection, gone: asyncio.Event) -> None:
-        def ended(_connection: Any) -> None:
-            gone.set()
-
-        connection.add_termination_listener(ended)
-        try:
-            if not connection.is_closed():
-                await asyncio.wait_for(gone.wait(), _PING_EVERY)
-        except asyncio.TimeoutError:
-            connection.remove_termination_listener(ended)
+            await self._gone.wait(_PING_EVERY)
 
     def _hear(self, _connection: Any, _process: int, _channel: str, text: str) -> None:
         speaker, kind, name = text.split(" ", 2)
@@ -192,16 +184,16 @@ class Replica:
                 await self._sweep()
 
     async def _sweep(self) -> None:
-        """Bury whose lock was free twice: a process that has only lost its connection comes back between."""
+        """Bury whose lock is free again and again: who has only lost the connection comes back meanwhile."""
         async with self._database.connection() as connection:
             dead = {int(row[0]) for row in await connection.fetch(_DEAD, self._locks, self.id)}
             others = await connection.fetchval("SELECT count(*) FROM replicas")
         self.has_others = others > 1
-        for replica in dead & self._suspected:
-            if await self._bury(replica):
+        self._suspected = {replica: self._suspected.get(replica, 0) + 1 for replica in dead}
+        for replica, times in self._suspected.items():
+            if times >= _TIMES_FREE and await self._bury(replica):
                 logger.warning("the replica %d is gone: its runs are taken up", replica)
                 self._told(News.ABANDONED, "")
-        self._suspected = dead
 
     async def _bury(self, replica: int) -> bool:
         """Let the others have the runs of *replica*; ``False`` if it lives, or somebody else does so."""

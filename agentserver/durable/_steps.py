@@ -55,6 +55,7 @@ class Steps:
         self._is_leaving = False
         self._is_cancel_due = False
         self._is_lost = False
+        self._has_begun = False
         self._mismatch = ""
         self._body: asyncio.Task[Any] | None = None
         self._told_to_end = asyncio.Event()
@@ -82,6 +83,7 @@ class Steps:
                 self.signal(name, number, payload)
         self._is_cancel_due = journal.run.is_cancelled and not self.is_cancelled
         self._writer = JournalWriter(self._engine, self.record, self._feed, self._clock, self._lose)
+        self._has_begun = True
 
     def cancel(self) -> None:
         """End it: what it awaits is cancelled, and it may clean up."""

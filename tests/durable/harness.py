@@ -107,8 +107,7 @@ class Process:
         self.runs._is_stopping = True
         for attempt in self.runs._attempts.values():
             attempt._is_lost = attempt._is_leaving = True
-            if hasattr(attempt, "_writer"):
-                attempt.abandon()
+            attempt.abandon()
         tasks = [*self.runs._tasks.values(), *self.runs._others]
         bodies = [attempt._body for attempt in self.runs._attempts.values() if attempt._body]
         for task in [*tasks, *bodies]:

@@ -11,8 +11,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from agentserver.durable._postgres_database import address_of, connect
 
 _SETTINGS = """
 listen_addresses = ''
@@ -79,6 +83,14 @@ class PostgresServer:
         """Where a store can be that nobody else has."""
         return f"{self.url}&schema={schema}"
 
+    async def rows(self, schema: str, query: str) -> list[Sequence[Any]]:
+        """What *query* finds in a schema."""
+        connection = await connect(address_of(self.url_of(schema), ""), {})
+        try:
+            return list(await connection.fetch(query))
+        finally:
+            await connection.close(timeout=5)
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         log = (self.folder / "log").open("ab")
@@ -93,7 +105,7 @@ class PostgresServer:
             )
         status = self.folder / "data" / "postmaster.pid"
         end = time.monotonic() + _SECONDS
-        while not (status.exists() and "ready" in status.read_text().splitlines()[-1]):
+        while not (status.exists() and status.read_text().rstrip().endswith("ready")):
             is_coming = time.monotonic() < end and self._process.poll() is None
             assert is_coming, (self.folder / "log").read_text()
             time.sleep(0.02)

@@ -14,6 +14,7 @@ import aiohttp
 
 from agentserver.testing import ServerProcess, run_server
 from tests.durable.chaos import rounds
+from tests.durable.judge import FileStore
 from tests.servers import ROOT
 
 
@@ -49,7 +50,7 @@ async def begin(server: ServerProcess, name: str, task: dict[str, Any]) -> int:
 async def test_a_few_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     print("seed", seed)
-    found = await rounds(tmp_path, 5, seed)
+    found = await rounds(FileStore(tmp_path / "runs.sqlite3"), tmp_path, 5, seed)
     assert found["runs"] > 0
 
 

@@ -69,6 +69,8 @@ async def test_a_queued_run_is_cancelled_by_any_replica_and_never_begins(tmp_pat
         assert told is not None
         assert told.status is Status.CANCELLED
         assert (await first.get(name)).status is Status.IN_PROGRESS
+        _ = await second.runs.cancel(name)
+        _ = await second.end(name)
 
 
 async def test_signals_and_events_go_from_one_replica_to_the_other(tmp_path: Path) -> None:
@@ -186,7 +188,10 @@ async def test_a_replica_that_ends_in_order_hands_over_at_once(tmp_path: Path) -
         assert (await second.end(name)).status is Status.COMPLETED
 
 
-async def test_a_replica_that_loses_its_connections_keeps_its_runs(tmp_path: Path) -> None:
+async def test_a_replica_that_loses_its_connections_keeps_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_postgres_replica, "_SWEEP_EVERY", 1.0)
     async with replicas(tmp_path, patiently) as (first, second):
         name = await first.begin()
         await first.until(name, lambda run: run.last_event > 0)
@@ -210,7 +215,7 @@ async def test_a_replica_that_was_taken_for_dead_writes_nothing_and_goes_on_as_a
     effects: list[int] = []
 
     async def body(run: Run, _value: Any) -> str:
-        await run.step("wait", run.wait_for, "end") if False else await run.wait_for("end")
+        await run.wait_for("end")
         await run.step("effect", effects.append, 1)
         return "done"
 
