@@ -78,6 +78,10 @@ class Exchange:
                     self._launch(run)
             except StoreUnavailableError:
                 await asyncio.sleep(LOOK_EVERY)
+            # The runs of the dead must be taken up, whatever went wrong with one of them.
+            except Exception:
+                logger.exception("what other processes have left cannot be taken up")
+                await asyncio.sleep(LOOK_EVERY)
             await self._bell.wait(LOOK_EVERY)
 
     async def _look_up(self, name: str) -> None:

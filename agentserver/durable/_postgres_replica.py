@@ -153,22 +153,20 @@ class Replica:
     async def _stay(self) -> None:
         """Keep the lock; if the connection breaks, come back, as the same one if the others allow."""
         while True:
-            connection = self._connection
-            if connection is None:
-                await asyncio.sleep(_CONNECT_AGAIN)
-                with contextlib.suppress(StoreUnavailableError):
+            try:
+                if self._connection is None:
                     self._connection = await self._join()
                     self._told(News.MISSED, "")
-                continue
-            try:
                 with self._database.guard():
-                    await connection.fetchval("SELECT 1")
-            except StoreUnavailableError:
-                logger.warning("the connection to the store was lost")
-                connection.terminate()
-                self._connection = None
-                continue
-            await self._gone.wait(_PING_EVERY)
+                    await self._connection.fetchval("SELECT 1")
+                await self._gone.wait(_PING_EVERY)
+            # Whatever it is: without the lock, others would take this process for dead.
+            except Exception as error:  # noqa: BLE001
+                if self._connection is not None:
+                    logger.warning("the connection to the store was lost: %s", error)
+                    self._connection.terminate()
+                    self._connection = None
+                await asyncio.sleep(_CONNECT_AGAIN)
 
     def _hear(self, _connection: Any, _process: int, _channel: str, text: str) -> None:
         speaker, kind, name = text.split(" ", 2)
@@ -180,8 +178,12 @@ class Replica:
     async def _sweep_always(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_EVERY)
-            with contextlib.suppress(StoreUnavailableError):
+            try:
                 await self._sweep()
+            except StoreUnavailableError:
+                self._suspected = {}  # who comes back with the store is given time
+            except Exception:
+                logger.exception("dead replicas cannot be looked for")
 
     async def _sweep(self) -> None:
         """Bury whose lock is free again and again: who has only lost the connection comes back meanwhile."""
