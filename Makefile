@@ -9,11 +9,12 @@ SAMPLE ?= 01_getting_started
 WORKERS ?= 2
 # How often make chaos kills.
 KILLS ?= 500
+POSTGRES_KILLS ?= 200
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
 .PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity \
-	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
+	autobahn aiohttp-suite chaos postgres-test durable-bench fuzz compat inspector-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -25,7 +26,7 @@ wheel: | $(VENV)/bin/python  ## build what to install, until PyPI has it, into d
 	@ls dist/*.whl
 
 test: lint types  ## set up and run lint, types and every test; says how long it took
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not alone and not browser' --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not alone and not browser and not postgres' --cov --cov-report=term $(ARGS)
 	$(BIN)/python -m pytest -m 'alone and not browser' $(ARGS) || [ $$? -eq 5 ]
 	@echo "make $@ took $$(( $$(date +%s) - $(STARTED) )) s"
 
@@ -89,8 +90,15 @@ autobahn: $(VENV)/.test  ## half an hour and more: the echo sample before the Au
 aiohttp-suite: $(VENV)/.compliance  ## some minutes: aiohttp's own functional tests on our server and on aiohttp's
 	$(BIN)/python -m compliance.aiohttp $(ARGS)
 
-chaos: $(VENV)/.test  ## some minutes: kill -9 of a durable agent at random moments, KILLS=500 times; SEED= repeats the chance
+chaos: $(VENV)/.test  ## some minutes: kill -9 of a durable agent at random moments, KILLS=500 times on SQLite and 200 on PostgreSQL; SEED= repeats
 	$(BIN)/python -m tests.durable.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(BIN)/python -m tests.durable.chaos --store postgres --kills $(POSTGRES_KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+postgres-test: $(VENV)/.test  ## minutes: all that concerns durable runs on PostgreSQL, the long ones too; the server is found or PyPI's
+	$(BIN)/python -m pytest tests/durable -k 'postgres or replica' $(ARGS)
+
+durable-bench: $(VENV)/.test  ## minutes: what a durable step costs, on SQLite or STORE=postgres, beside a bare fsync
+	$(BIN)/python -m benchmarks.durable --store $(or $(STORE),sqlite)
 
 fuzz: $(VENV)/.test  ## some minutes: the same bytes to our server and to somebody else's, and clients that leave; SEED= repeats
 	$(BIN)/python -m fuzzing $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -10,6 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agentserver.durable._engine import Engine
 from agentserver.durable._memory import MemoryEngine
 from agentserver.durable._postgres import PostgresEngine
@@ -22,7 +24,7 @@ from agentserver.durable.run import Run
 from agentserver.testing.conditions import DEADLINE_SECONDS
 from tests.durable.postgres import shared_server
 
-ENGINES = ("memory", "sqlite", "postgres")
+ENGINES = ("memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
 FAST = Durable(backoff=0.01, cancel_grace=2.0)
 Body = Callable[[Run, Any], Awaitable[Any]]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from agentserver.testing import ServerProcess, run_server
 from tests.durable.harness import timeout
@@ -57,6 +58,7 @@ async def until_steps(store: DatabaseStore, count: int) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.postgres
 async def test_what_a_killed_and_a_frozen_replica_had_begun_the_third_finishes_in_time(
     tmp_path: Path,
 ) -> None:
