@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import importlib.util
 import os
@@ -90,6 +91,23 @@ class PostgresServer:
             return list(await connection.fetch(query))
         finally:
             await connection.close(timeout=5)
+
+    async def set(self, name: str, value: str) -> None:
+        """Change a setting of the whole server, for all who are connected."""
+        connection = await connect(address_of(self.url, ""), {"default_transaction_read_only": "off"})
+        await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.close(timeout=5)
+        watching = await connect(address_of(self.url, ""), {})
+        while await watching.fetchval(f"SHOW {name}") != value:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # the others read the file when they are asked next
+        await watching.close(timeout=5)
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether it was halted, and not started again."""
+        return self._process is None or self._process.poll() is not None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
