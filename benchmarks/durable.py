@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from agentserver.durable._engine import Filter
@@ -139,34 +140,44 @@ async def fill(runs: Runs, count: int) -> None:
         await asyncio.gather(*(one(number) for number in range(first, min(count, first + 200))))
 
 
-async def questions(store: str, finished: int) -> dict[str, float]:
-    """The median seconds of a start, a list and a GET, with that many finished runs and 100 in flight."""
+async def questions(few: str, many: str) -> dict[str, tuple[float, float]]:
+    """The median seconds of a start, a list and a GET, of two stores in turn: few finished runs, and many."""
     forever = asyncio.Event()
 
     async def body(_run: Run, value: Any) -> None:
         if value != "short":
             await forever.wait()
 
-    async with opened(store, body) as runs:
-        await fill(runs, finished)
-        for number in range(IN_FLIGHT):
-            _ = await runs.submit(asked(f"flying-{number}"))
-        taken: dict[str, list[float]] = {"start": [], "list": [], "GET": []}
-        page = Filter("owner", Status.COMPLETED, limit=10)
+    taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in ("start", "list", "GET")}
+    async with opened(few, body) as first, opened(many, body) as second:
+        stores = ((first, FEW), (second, MANY))
+        for runs, finished in stores:
+            await fill(runs, finished)
+            for number in range(IN_FLIGHT):
+                _ = await runs.submit(asked(f"flying-{number}"))
         for number in range(ASKED):
-            short = asked(f"short-{number}")._replace(input='"short"')
-            questions: dict[str, Callable[[], Awaitable[object]]] = {
-                "start": lambda short=short: runs.submit(short),
-                "list": lambda: runs.list(page),
-                "GET": lambda number=number: runs.get(f"finished-{number % finished}"),
-            }
-            for name, ask in questions.items():
-                began = time.perf_counter()
-                _ = await ask()
-                taken[name].append(time.perf_counter() - began)
+            for place, (runs, finished) in enumerate(stores):
+                for name, seconds in (await questioned(runs, number, finished)).items():
+                    taken[name][place].append(seconds)
         forever.set()
-        await until_idle(runs)
-    return {name: sorted(found)[len(found) // 2] for name, found in taken.items()}
+        for runs, _ in stores:
+            await until_idle(runs)
+    return {name: (median(some), median(most)) for name, (some, most) in taken.items()}
+
+
+async def questioned(runs: Runs, number: int, finished: int) -> dict[str, float]:
+    """The seconds of one start, one list and one GET."""
+    found: dict[str, float] = {}
+    began = time.perf_counter()
+    _ = await runs.submit(asked(f"short-{number}")._replace(input='"short"'))
+    found["start"] = time.perf_counter() - began
+    began = time.perf_counter()
+    _ = await runs.list(Filter("owner", Status.COMPLETED, limit=10))
+    found["list"] = time.perf_counter() - began
+    began = time.perf_counter()
+    _ = await runs.get(f"finished-{number % finished}")
+    found["GET"] = time.perf_counter() - began
+    return found
 
 
 def say(line: str) -> None:
@@ -202,12 +213,10 @@ def main() -> None:
         say(f"fdatasync of 4 kB:             {percentiles(fsyncs(folder))}")
         for pause in (0.0, 0.05):
             asyncio.run(steps(store(f"steps_{int(1000 * pause)}"), pause, is_shared=is_shared))
-        few = asyncio.run(questions(store("few"), FEW))
-        many = asyncio.run(questions(store("many"), MANY))
+        found = asyncio.run(questions(store("few"), store("many")))
         say(f"with {MANY} finished runs instead of {FEW}, beside {IN_FLIGHT} in flight:")
-        for question, seconds in few.items():
-            ratio = many[question] / seconds
-            say(f"  {question:<6}{1000 * seconds:8.2f} ms {1000 * many[question]:8.2f} ms  ratio {ratio:.2f}")
+        for question, (few, many) in found.items():
+            say(f"  {question:<6}{1000 * few:8.2f} ms {1000 * many:8.2f} ms  ratio {many / few:.2f}")
         say(f"memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
 
 

@@ -354,7 +354,9 @@ class Runs:
         while True:
             try:
                 return await ask()
-            except StoreUnavailableError:
+            except StoreUnavailableError as error:
+                if pause == _SHORTEST_PAUSE:
+                    logger.warning("the store is waited for: %s", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 

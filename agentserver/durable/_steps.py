@@ -170,10 +170,11 @@ class Steps:
 
     def named(self, name: str) -> StepKey:
         """The key of the next step that the handler calls *name*."""
-        if not 0 < len(name) <= _NAME_LENGTH or name.startswith("~"):
+        # No store keeps half of a character, and PostgreSQL none that is zero.
+        if not 0 < len(name) <= _NAME_LENGTH or name.startswith("~") or not name.isprintable():
             raise ValueError(
-                f"the name of a step is {name!r}, but it must be a text of 1 to {_NAME_LENGTH} characters"
-                " that does not begin with ~"
+                f"the name of a step is {name!r}, but it must be a text of 1 to {_NAME_LENGTH} printable"
+                " characters that does not begin with ~"
             )
         return self.use(name)
 
