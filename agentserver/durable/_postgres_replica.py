@@ -137,7 +137,7 @@ class Replica:
                         await connection.execute("SELECT pg_advisory_lock($1, $2)", self._locks, new)
                     self.id = int(new)
                 await connection.add_listener(self._channel, self._hear)
-                connection.add_termination_listener(lambda _connection: self._gone.ring())
+                connection.add_termination_listener(self._lost)
         except BaseException:
             connection.terminate()
             raise
@@ -167,6 +167,9 @@ class Replica:
                     self._connection.terminate()
                     self._connection = None
                 await asyncio.sleep(_CONNECT_AGAIN)
+
+    def _lost(self, _connection: Any) -> None:
+        self._gone.ring()
 
     def _hear(self, _connection: Any, _process: int, _channel: str, text: str) -> None:
         speaker, kind, name = text.split(" ", 2)

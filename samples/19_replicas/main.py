@@ -51,8 +51,13 @@ def start_replicas() -> None:
     ]
     listener.close()  # it is theirs
     print("replicas:", *(replica.pid for replica in replicas), flush=True)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: [replica.terminate() for replica in replicas])
+
+    def end(_number: int, _frame: object) -> None:
+        for replica in replicas:
+            replica.terminate()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
     for replica in replicas:
         replica.wait()
 

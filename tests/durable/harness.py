@@ -41,12 +41,19 @@ class World:
         self._memory = MemoryEngine()
         self._schema = f"world_{next(_schemas)}"
 
+    @property
+    def address(self) -> str:
+        """What ``AGENTSERVER_STORE`` says; that of memory is another one in each process."""
+        if self._kind == "postgres":
+            return shared_server().url_of(self._schema)
+        return "memory" if self._kind == "memory" else str(self._path)
+
     def engine(self) -> Engine:
         """The engine, as a process makes it at its start."""
         if self._kind == "memory":
             return self._memory
         if self._kind == "postgres":
-            return PostgresEngine(address_of(shared_server().url_of(self._schema), ""))
+            return PostgresEngine(address_of(self.address, ""))
         return SqliteEngine(self._path)
 
     @asynccontextmanager

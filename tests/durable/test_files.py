@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,7 @@ async def test_a_damaged_page_is_said_at_the_start_and_nothing_is_deleted(tmp_pa
     whole = path.read_bytes()
     size = int.from_bytes(whole[16:18], "big")
     path.write_bytes(whole[:size] + b"\xa5" * (len(whole) - size))
-    with pytest.raises(
-        ConfigurationError, match=r"cannot be used as a store .*: put a copy of it"
-    ):
+    with pytest.raises(ConfigurationError, match=r"cannot be used as a store .*: put a copy of it"):
         await SqliteEngine(path).open()
     assert len(path.read_bytes()) == len(whole)
     path.write_bytes(whole)
@@ -55,7 +54,7 @@ async def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: 
 async def test_without_shared_memory_runs_are_kept_by_a_rollback_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    connect = sqlite3.connect
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
 
     def without_memory(path: Path, **options: Any) -> sqlite3.Connection:
         return connect(f"file:{path}?vfs=unix-none", uri=True, **options)

@@ -252,7 +252,7 @@ async def test_a_run_that_waits_for_its_store_as_the_process_ends_does_not_hold_
     async with world.process(body) as process:
         engine = process.runs._engine
 
-        async def claim(_name: str, _now: float) -> None:
+        async def claim(invocation_id: str, now: float) -> None:
             asked.set()
             await asyncio.Event().wait()
 
