@@ -95,7 +95,7 @@ chaos: $(VENV)/.test  ## some minutes: kill -9 of a durable agent at random mome
 	$(BIN)/python -m tests.durable.chaos --store postgres --kills $(POSTGRES_KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 postgres-test: $(VENV)/.test  ## minutes: all that concerns durable runs on PostgreSQL, the long ones too; the server is found or PyPI's
-	$(BIN)/python -m pytest tests/durable -k 'postgres or replica' $(ARGS)
+	$(BIN)/python -m pytest tests/durable -k 'postgres or replica or database' $(ARGS)
 
 durable-bench: $(VENV)/.test  ## minutes: what a durable step costs, on SQLite or STORE=postgres, beside a bare fsync
 	$(BIN)/python -m benchmarks.durable --store $(or $(STORE),sqlite)
