@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ _ALL: Final = f"SELECT {COLUMNS} FROM runs"
 _INSERT: Final = (
     f"INSERT INTO runs ({ASKED}, status, updated) VALUES ({', '.join('?' * (len(NewRun._fields) + 2))})"
 )
+_ROOM: Final = 1_000_000
 _VACUUMED_PAGES: Final = 64
 _VACUUM_PAUSE: Final = 0.01
 
@@ -70,7 +72,10 @@ class SqliteEngine:
         return await self._writer.call(work)
 
     async def probe(self) -> None:
-        """See `Engine.probe`."""
+        """See `Engine.probe`; a page may still go where a run does not."""
+        free = shutil.disk_usage(self._path.parent).free
+        if free < _ROOM:
+            raise StoreUnavailableError(f"{self._path} has {free} bytes left, and a run may need {_ROOM}")
         await self._call(lambda file: file.execute(f"PRAGMA user_version = {VERSION}"))
 
     async def create(self, run: NewRun, admit: Admit) -> Created:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ from agentserver.durable._records import Status
 from agentserver.durable._sqlite import SqliteEngine
 from agentserver.durable.run import Run
 from agentserver.errors import ConfigurationError
+from tests.durable.agents import Worker
 from tests.durable.harness import World, timeout
+from tests.servers import serving
 
 
 async def body(run: Run, _value: Any) -> str:
@@ -88,3 +92,13 @@ async def test_a_disk_that_is_full_at_the_start_is_waited_for(
                 await asyncio.sleep(0.01)
         assert (await process.end(await process.begin())).status is Status.COMPLETED
     assert "no run is taken before the store can be used" in caplog.text
+
+
+async def test_readiness_says_that_a_disk_is_full_before_a_run_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(Worker, environment={"AGENTSERVER_STORE": str(tmp_path / "runs")}) as client:
+        for free, status in ((10_000, 503), (10_000_000, 200)):
+            monkeypatch.setattr(shutil, "disk_usage", lambda _path, free=free: SimpleNamespace(free=free))
+            async with client.get("/readiness") as response:
+                assert response.status == status
