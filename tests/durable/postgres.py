@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import ctypes
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,6 +29,8 @@ shared_buffers = 32MB
 autovacuum_naptime = 20s
 """
 _USER = "agentserver"
+_LIBRARY = ctypes.CDLL(None)  # loaded here, as little can be done between fork and exec
+_PR_SET_PDEATHSIG = 1
 _SECONDS = 30.0
 
 
@@ -120,6 +124,7 @@ class PostgresServer:
                 user=self._user,
                 cwd=self.folder,
                 env={"PATH": os.defpath, "LC_ALL": "C"},
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads yet
             )
         status = self.folder / "data" / "postmaster.pid"
         end = time.monotonic() + _SECONDS
@@ -140,6 +145,11 @@ class PostgresServer:
             self.halt()
             self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the tests are killed."""
+    _LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 @cache
