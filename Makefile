@@ -9,13 +9,14 @@ SAMPLE ?= 01_getting_started
 WORKERS ?= 2
 # How often make chaos kills.
 KILLS ?= 500
+POSTGRES_KILLS ?= 200
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 SCHEMATHESIS := build/schemathesis
 
 .PHONY: run wheel test test-parallel test-long test-one test-templates lint style types page-types \
-	bench bench-quick bench-rates bench-growth check lock hardening parity \
-	autobahn aiohttp-suite schemathesis documents chaos fuzz compat inspector-test docs docs-serve docs-check clean
+	bench bench-quick bench-rates bench-growth durable-bench check lock hardening parity \
+	autobahn aiohttp-suite schemathesis documents chaos postgres-test fuzz compat inspector-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -33,10 +34,10 @@ test: lint  ## set up and run lint, types and every test; says how long it took
 
 # The type checkers use one core for a minute; meanwhile the tests wait for processes now and then.
 test-parallel: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not alone and not browser and not long' --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not alone and not browser and not long and not postgres' --cov --cov-report=term $(ARGS)
 
 test-long: $(VENV)/.test  ## some minutes: the tests that make test has only a short form of
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'long and not alone and not browser' $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'long and not alone and not browser and not postgres' $(ARGS)
 
 inspector-test: $(VENV)/.test  ## a minute: the inspector's page in a real Chromium, which the system must have
 	$(BIN)/python -m pytest tests/inspector $(ARGS)
@@ -110,8 +111,15 @@ schemathesis: $(SCHEMATHESIS)/.made  ## some minutes: what the documents of two 
 documents: $(VENV)/.test build/documents/.made  ## two minutes: the documents of 25 contracts, read by other people's tools; needs npm
 	$(BIN)/python -m compliance.documents build/documents
 
-chaos: $(VENV)/.test  ## some minutes: kill -9 of a durable agent at random moments, KILLS=500 times; SEED= repeats the chance
+chaos: $(VENV)/.test  ## some minutes: kill -9 of a durable agent at random moments, KILLS=500 times on SQLite and 200 on PostgreSQL; SEED= repeats
 	$(BIN)/python -m tests.durable.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(BIN)/python -m tests.durable.chaos --store postgres --kills $(POSTGRES_KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+postgres-test: $(VENV)/.test  ## minutes: all that concerns durable runs on PostgreSQL, the long ones too; the server is found or PyPI's
+	$(BIN)/python -m pytest tests/durable -k 'postgres or replica or database' $(ARGS)
+
+durable-bench: $(VENV)/.test  ## minutes: what a durable step costs, on SQLite or STORE=postgres, beside a bare fsync
+	$(BIN)/python -m benchmarks.durable --store $(or $(STORE),sqlite)
 
 fuzz: $(VENV)/.test  ## some minutes: the same bytes to our server and to somebody else's, and clients that leave; SEED= repeats
 	$(BIN)/python -m fuzzing $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -162,7 +170,7 @@ $(VENV)/.run-%: samples/%/requirements.txt $(VENV)/.run
 	@touch $@
 
 $(VENV)/.test: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli]' --group test --group lint --group docs \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[telemetry,cli,postgres]' --group test --group lint --group docs \
 		--constraint requirements.lock
 	@touch $@ $(VENV)/.run $(VENV)/.docs
 

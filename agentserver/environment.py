@@ -41,8 +41,8 @@ class FoundryEnvironment:
             (``AGENTSERVER_GRACEFUL_SHUTDOWN_TIMEOUT_SECONDS``).
         log_level: One of ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR`` (``AGENTSERVER_LOG_LEVEL``).
         log_format: ``text`` or ``json`` (``AGENTSERVER_LOG_FORMAT``).
-        store: Where durable runs are kept (``AGENTSERVER_STORE``): a file, or ``memory``; empty is a file in
-            the home folder. It may have secrets in it.
+        store: Where durable runs are kept (``AGENTSERVER_STORE``): a file, ``postgresql://…``, or
+            ``memory``; empty is a file in the home folder. It may have secrets in it.
     """
 
     port: int = DEFAULT_PORT

@@ -37,6 +37,11 @@ class Attempt(Steps):
         """Tell it that a later input waits."""
         self.is_superseded = True
 
+    def displace(self, error: DisplacedError) -> None:
+        """Tell it that another process goes on with the run."""
+        if self._body is not None:  # otherwise it finds out with its first record
+            self._lose(error)
+
     def park(self) -> None:
         """Begin no further step: the process is about to end."""
         self.is_parked = True
@@ -58,7 +63,8 @@ class Attempt(Steps):
     def abandon(self) -> None:
         """Write nothing any more, what waits for the store included."""
         self._is_lost = True
-        self._writer.abandon()
+        if self._has_begun:
+            self._writer.abandon()
 
     async def run(
         self, handler: Callable[[Run, Any], Awaitable[Any]], observer: RunObserver | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from agentserver.durable._records import Changes, Created, Event, Journal, NewRun, RunRecord, Status
 from agentserver.errors import AgentServerError
@@ -129,4 +130,47 @@ class Engine(Protocol):
         Returns:
             The ids of the runs that something was forgotten of; fewer than *limit* if there is no more.
         """
+        ...
+
+
+class News(str, Enum):
+    """What another process has done to a run, or to what this one knows."""
+
+    EVENTS = "events"
+    """It has further events, or none any more."""
+    CANCELLED = "cancelled"
+    """It shall end."""
+    SIGNALLED = "signalled"
+    """It has further signals."""
+    SUPERSEDED = "superseded"
+    """A later input of its session waits."""
+    ABANDONED = "abandoned"
+    """Runs, whichever, can be taken up."""
+    MISSED = "missed"
+    """For a while nothing was heard: all that is known may have changed."""
+    DISPLACED = "displaced"
+    """This process was taken for dead: others go on with the runs that it had claimed."""
+
+
+@runtime_checkable
+class SharedEngine(Engine, Protocol):
+    """An engine that several processes use at once. A run is claimed by one that lives, or by none.
+
+    Here `claim` gives ``None``, too, for a run that another living process has, and a run that is created in
+    progress is its creator's. `close` lets the others have what this process has claimed.
+    """
+
+    def listen(self, told: Callable[[News, str], None]) -> None:
+        """Have *told* called with what other processes do, and the id of the run; ask before `open`."""
+        ...
+
+    async def abandoned(self, handler: str, limit: int) -> Sequence[RunRecord]:
+        """Up to *limit* runs of *handler* that are in nobody's hands.
+
+        They are in progress, or the next of a session in which nothing is.
+        """
+        ...
+
+    async def signals(self, invocation_id: str) -> Mapping[str, Sequence[str]]:
+        """What was signalled to a run, by name, in order."""
         ...

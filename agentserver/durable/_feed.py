@@ -33,6 +33,7 @@ class Feed:
     def __init__(self) -> None:
         self.is_over = False
         self.is_purged = False
+        self.version = 0
         self._events: deque[Event] = deque(maxlen=_KEPT)
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -45,6 +46,11 @@ class Feed:
     def purge(self) -> None:
         """Tell those who read that there is nothing any more."""
         self.is_purged = True
+        self._events.clear()
+        self._wake()
+
+    def outdate(self) -> None:
+        """Forget what is known: another process has written since, and the store alone knows."""
         self._events.clear()
         self._wake()
 
@@ -61,26 +67,33 @@ class Feed:
             else [self._events[-1]]
         )
 
-    async def changed(self) -> None:
-        """Wait until something is published."""
+    async def changed(self, timeout: float | None) -> None:
+        """Wait until something is published, *timeout* seconds at most."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
         try:
-            await waiter
+            await asyncio.wait({waiter}, timeout=timeout)
         finally:
             self._waiting.discard(waiter)
 
     def _wake(self) -> None:
+        self.version += 1
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
 
 
 class Feeds:
-    """The feeds of all runs that are written or read in this process."""
+    """The feeds of all runs that are written or read in this process.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: Where the events are.
+        patience: Seconds after which a reader asks the store although nothing was said; ``None`` is never.
+    """
+
+    def __init__(self, engine: Engine, patience: float | None = None) -> None:
         self._engine = engine
+        self._patience = patience
         self._feeds: WeakValueDictionary[str, Feed] = WeakValueDictionary()
         self._is_ending = False
 
@@ -103,6 +116,17 @@ class Feeds:
         if feed is not None:
             feed.purge()
 
+    def outdated(self, invocation_id: str) -> None:
+        """Tell the readers of a run, if there are any, that another process has written it."""
+        feed = self._feeds.get(invocation_id)
+        if feed is not None:
+            feed.outdate()
+
+    def all_outdated(self) -> None:
+        """Tell all readers to ask the store."""
+        for feed in list(self._feeds.values()):
+            feed.outdate()
+
     async def follow(self, invocation_id: str, after: int) -> AsyncGenerator[Sequence[Event], None]:
         """The events of a run above the id *after*, as they come, to the last one.
 
@@ -113,10 +137,13 @@ class Feeds:
         """
         feed = self.of(invocation_id)  # before the store is asked: what comes meanwhile is published there
         cursor = after
+        was_told = True
         while True:
             if self._is_ending:
                 raise StreamsEndError
-            events: Sequence[Event] | None = None if feed.is_purged else feed.after(cursor)
+            version = feed.version
+            is_outdated = feed.is_purged or not was_told
+            events: Sequence[Event] | None = None if is_outdated else feed.after(cursor)
             if events is None:
                 run = await self._engine.get(invocation_id)
                 if run is None or not run.has_events:
@@ -129,7 +156,6 @@ class Feeds:
                 cursor = events[-1].id
             elif feed.is_over:
                 return
-            else:
-                fresh = None if feed.is_purged else feed.after(cursor)
-                if not fresh:  # nothing was published while the store was asked
-                    await feed.changed()
+            elif feed.version == version:  # nothing was published while the store was asked
+                await feed.changed(self._patience)
+                was_told = feed.version != version  # if not, it may have been missed

@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 
 from agentserver._telemetry.run_telemetry import RunTelemetry
 from agentserver.durable._attempt import Attempt
-from agentserver.durable._engine import DisplacedError, Engine, Filter, StoreUnavailableError
+from agentserver.durable._engine import DisplacedError, Engine, Filter, SharedEngine, StoreUnavailableError
+from agentserver.durable._exchange import LOOK_EVERY, Exchange
 from agentserver.durable._feed import Feeds
 from agentserver.durable._records import Changes, Created, End, Event, Journal, NewRun, RunRecord, Status
 from agentserver.durable.options import Durable
@@ -73,8 +74,13 @@ class Runs:
         self.clock = clock
         self._engine = engine
         self._handler = handler
-        self._feeds = Feeds(engine)
         self._attempts: dict[str, Attempt] = {}
+        self._exchange: Exchange | None = None
+        if isinstance(engine, SharedEngine):
+            self._feeds = Feeds(engine, LOOK_EVERY)
+            self._exchange = Exchange(engine, self._feeds, self._attempts, self._launch, self._supersede)
+        else:
+            self._feeds = Feeds(engine)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._others: set[asyncio.Task[Any]] = set()
         self._is_open = False
@@ -187,7 +193,8 @@ class Runs:
             attempt.cancel()
         if run.status is Status.QUEUED and invocation_id in self._tasks:
             await asyncio.wait({self._tasks[invocation_id]})
-            run = await self._engine.get(invocation_id)
+            # Again: another process may have been the one to take it up.
+            run = await self._engine.cancel(invocation_id, self.clock())
         return run
 
     async def signal(self, invocation_id: str, name: str, payload: str) -> bool:
@@ -277,6 +284,8 @@ class Runs:
                 await self._give_up(journal)
                 return
             attempt.begin(journal)
+            if self.durable.busy == "steer":
+                await self._supersede_if_others_wait(asked)
             await attempt.run(self._handler, self.telemetry())
         # One run must not keep the others from going on; what it is left as is taken up at the next start.
         except Exception:
@@ -317,11 +326,11 @@ class Runs:
         if run is None:
             return
         self._launch(run)
-        waiting = Filter(owner, Status.QUEUED, session_id, limit=2)
-        if self.durable.busy == "steer":
-            others = await self._patiently(lambda: self._engine.list(waiting))
-            if any(other.asked.invocation_id != run.asked.invocation_id for other in others):
-                self._supersede(run.asked.invocation_id)
+
+    async def _supersede_if_others_wait(self, asked: NewRun) -> None:
+        waiting = Filter(asked.owner, Status.QUEUED, asked.session_id, limit=1)
+        if await self._patiently(lambda: self._engine.list(waiting)):
+            self._supersede(asked.invocation_id)
 
     async def _recover(self) -> None:
         strangers: set[str] = set()
@@ -329,6 +338,8 @@ class Runs:
         for run in await self._patiently(self._engine.unfinished):
             if run.asked.handler != self.name:
                 strangers.add(run.asked.handler)
+            elif self._exchange is not None:
+                continue  # another process may have it
             elif run.status is Status.IN_PROGRESS:
                 self._launch(run)
             else:
@@ -336,6 +347,8 @@ class Runs:
                 sessions[run.asked.owner, run.asked.session_id] = None
         for owner, session_id in sessions:
             await self._go_on_with_session(owner, session_id)
+        if self._exchange is not None:
+            _ = self._begin(self._exchange.attend(self.name))
         for stranger in sorted(strangers):
             logger.error(
                 "the store has unfinished runs of %s, and this agent is %s: they are left alone. If the"
@@ -365,7 +378,9 @@ class Runs:
         while True:
             try:
                 return await ask()
-            except StoreUnavailableError:
+            except StoreUnavailableError as error:
+                if pause == _SHORTEST_PAUSE:
+                    logger.warning("the store is waited for: %s", error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 

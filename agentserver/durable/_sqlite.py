@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from agentserver.durable._engine import Admit, DisplacedError, Filter, StoreUnavailableError
 from agentserver.durable._records import (
@@ -20,18 +21,17 @@ from agentserver.durable._records import (
     StepKey,
     StepRecord,
 )
+from agentserver.durable._rows import ASKED, COLUMNS, UNFINISHED, record_of
 from agentserver.durable._sqlite_file import VERSION, FileLock, connect, make_folder
 from agentserver.durable._sqlite_writer import SqliteWriter
 
 T = TypeVar("T")
 
-_ASKED: Final = ", ".join(NewRun._fields)
-_STATE: Final = ", ".join(RunRecord._fields[1:])
-_ALL: Final = f"SELECT {_ASKED}, {_STATE} FROM runs"
+_ALL: Final = f"SELECT {COLUMNS} FROM runs"
 _INSERT: Final = (
-    f"INSERT INTO runs ({_ASKED}, status, updated) VALUES ({', '.join('?' * (len(NewRun._fields) + 2))})"
+    f"INSERT INTO runs ({ASKED}, status, updated) VALUES ({', '.join('?' * (len(NewRun._fields) + 2))})"
 )
-_UNFINISHED: Final = "status IN ('queued', 'in_progress')"
+_ROOM: Final = 1_000_000
 _VACUUMED_PAGES: Final = 64
 _VACUUM_PAUSE: Final = 0.01
 
@@ -78,7 +78,10 @@ class SqliteEngine:
         return await self._writer.call(work)
 
     async def probe(self) -> None:
-        """See `Engine.probe`."""
+        """See `Engine.probe`; a page may still go where a run does not."""
+        free = shutil.disk_usage(self.path.parent).free
+        if free < _ROOM:
+            raise StoreUnavailableError(f"{self.path} has {free} bytes left, and a run may need {_ROOM}")
         await self._call(lambda file: file.execute(f"PRAGMA user_version = {VERSION}"))
 
     async def create(self, run: NewRun, admit: Admit) -> Created:
@@ -121,7 +124,7 @@ class SqliteEngine:
 
     async def unfinished(self) -> Sequence[RunRecord]:
         """See `Engine.unfinished`."""
-        return await self._call(lambda file: _records(file, f"WHERE {_UNFINISHED} ORDER BY number"))
+        return await self._call(lambda file: _records(file, f"WHERE {UNFINISHED} ORDER BY number"))
 
     async def next_queued(self, owner: str, session_id: str) -> RunRecord | None:
         """See `Engine.next_queued`."""
@@ -138,18 +141,8 @@ class SqliteEngine:
         return purged
 
 
-def _record(row: Sequence[Any]) -> RunRecord:
-    size = len(NewRun._fields)
-    state = RunRecord(NewRun(*row[:size]), *row[size:])
-    return state._replace(
-        status=Status(state.status),
-        is_cancelled=bool(state.is_cancelled),
-        has_events=bool(state.has_events),
-    )
-
-
 def _records(file: sqlite3.Connection, clauses: str, *values: object) -> list[RunRecord]:
-    return [_record(row) for row in file.execute(f"{_ALL} {clauses}", values)]
+    return [record_of(row) for row in file.execute(f"{_ALL} {clauses}", values)]
 
 
 def _one(file: sqlite3.Connection, condition: str, *values: object) -> RunRecord | None:
@@ -168,7 +161,7 @@ def _create(file: sqlite3.Connection, run: NewRun, admit: Admit) -> Created:
     if known is not None:
         return Created(known, is_new=False)
     rows = file.execute(
-        f"SELECT status, invocation_id FROM runs WHERE owner = ? AND session_id = ? AND {_UNFINISHED}"
+        f"SELECT status, invocation_id FROM runs WHERE owner = ? AND session_id = ? AND {UNFINISHED}"
         " ORDER BY number",
         (run.owner, run.session_id),
     ).fetchall()
@@ -183,10 +176,10 @@ def _claim(file: sqlite3.Connection, invocation_id: str, now: float) -> Journal 
     file.execute(
         "UPDATE runs SET status = 'in_progress', updated = ?, epoch = epoch + 1,"
         " recoveries = recoveries + (epoch > 0), stale = stale + (epoch > 0)"
-        f" WHERE invocation_id = ? AND {_UNFINISHED}",
+        f" WHERE invocation_id = ? AND {UNFINISHED}",
         (now, invocation_id),
     )
-    run = _one(file, f"invocation_id = ? AND {_UNFINISHED}", invocation_id)
+    run = _one(file, f"invocation_id = ? AND {UNFINISHED}", invocation_id)
     if run is None:
         return None
     number = _number(file, invocation_id)
@@ -253,7 +246,7 @@ def _cancel(file: sqlite3.Connection, invocation_id: str, now: float) -> RunReco
 
 def _signal(file: sqlite3.Connection, invocation_id: str, name: str, payload: str, now: float) -> int | None:
     row = file.execute(
-        f"UPDATE runs SET updated = ? WHERE invocation_id = ? AND {_UNFINISHED} RETURNING number",
+        f"UPDATE runs SET updated = ? WHERE invocation_id = ? AND {UNFINISHED} RETURNING number",
         (now, invocation_id),
     ).fetchone()
     if row is None:
@@ -281,7 +274,7 @@ def _list(file: sqlite3.Connection, which: Filter) -> list[RunRecord]:
 def _next_queued(file: sqlite3.Connection, owner: str, session_id: str) -> RunRecord | None:
     runs = _records(
         file,
-        f"WHERE owner = ? AND session_id = ? AND {_UNFINISHED} ORDER BY status, number LIMIT 1",
+        f"WHERE owner = ? AND session_id = ? AND {UNFINISHED} ORDER BY status, number LIMIT 1",
         owner,
         session_id,
     )

@@ -18,6 +18,8 @@ logger = logging.getLogger("agentserver")
 
 VERSION: Final = 1
 APPLICATION_ID: Final = 0x61677372  # "agsr"
+_PASSING: Final = ("full", "locked")
+"""Of a disk, and by somebody who makes a copy."""
 _BUSY_SECONDS: Final = 2.0  # for a reader from outside, such as a copy being made
 
 _TABLES: Final = """
@@ -137,7 +139,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         (_look_at if read_only else _prepare)(connection, path)
     except BaseException as error:
         connection.close()
-        if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+        if isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in _PASSING):
             raise StoreUnavailableError(f"{path} cannot be written: {error}") from None
         if isinstance(error, sqlite3.Error):
             raise _unusable(path, error) from None
@@ -167,7 +169,10 @@ def _look_at(connection: sqlite3.Connection, path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     tables = _has_tables(connection, path)
-    if not tables:
+    if tables:
+        for table in ("runs", "steps", "events", "signals"):  # damage is said now, not to a client
+            connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
+    else:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is a table
     mode = str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
     if mode.lower() != "wal":

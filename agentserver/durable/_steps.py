@@ -58,6 +58,7 @@ class Steps:
         self._is_leaving = False
         self._is_cancel_due = False
         self._is_lost = False
+        self._has_begun = False
         self._mismatch = ""
         self._body: asyncio.Task[Any] | None = None
         self._told_to_end = asyncio.Event()
@@ -88,6 +89,7 @@ class Steps:
                 self.signal(name, number, payload)
         self._is_cancel_due = journal.run.is_cancelled and not self.is_cancelled
         self._writer = JournalWriter(self._engine, self.record, self._feed, self._clock, self._lose)
+        self._has_begun = True
 
     @property
     def only_waits(self) -> bool:
@@ -184,10 +186,11 @@ class Steps:
 
     def named(self, name: str) -> StepKey:
         """The key of the next step that the handler calls *name*."""
-        if not 0 < len(name) <= _NAME_LENGTH or name.startswith("~"):
+        # No store keeps half of a character, and PostgreSQL none that is zero.
+        if not 0 < len(name) <= _NAME_LENGTH or name.startswith("~") or not name.isprintable():
             raise ValueError(
-                f"the name of a step is {name!r}, but it must be a text of 1 to {_NAME_LENGTH} characters"
-                " that does not begin with ~"
+                f"the name of a step is {name!r}, but it must be a text of 1 to {_NAME_LENGTH} printable"
+                " characters that does not begin with ~"
             )
         return self.use(name)
 

@@ -34,10 +34,15 @@ def open_engine(environment: FoundryEnvironment) -> Engine:
 
         return MemoryEngine()
     scheme, found, _ = store.partition("://")
+    if found and scheme in {"postgresql", "postgres"}:
+        from agentserver.durable._postgres import PostgresEngine
+        from agentserver.durable._postgres_database import address_of
+
+        return PostgresEngine(address_of(store, environment.agent_name))
     if found and scheme != "sqlite":
         raise ConfigurationError(
             f"{STORE_VARIABLE} names a store of the kind {scheme!r}, but there are: a path of a file for"
-            " SQLite, and 'memory'"
+            " SQLite, 'postgresql://…', and 'memory'"
         )
     from agentserver.durable._sqlite import SqliteEngine
 

@@ -1,4 +1,4 @@
-"""Kill -9 at random moments, and look at what is left: ``python -m tests.durable.chaos --kills 500``.
+"""Kill -9 at random moments, and look at what is left: ``python -m tests.durable.chaos --store postgres``.
 
 Each round starts an agent, lets clients begin runs and repeat requests, and kills the process. At the end all
 runs must be finished, no step recorded twice, every step's effect there, event ids without gap, and each run
@@ -10,17 +10,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import sqlite3
 import sys
 import tempfile
 import time
-from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from agentserver.testing import ServerProcess, run_server
+from tests.durable.judge import DatabaseStore, FileStore, Store, look
+from tests.durable.postgres import PostgresServer
 from tests.servers import ROOT
 
 STEPS, PARTS = 6, 3
@@ -31,12 +32,13 @@ class Chaos:
     """One series of kills.
 
     Args:
-        folder: Where the store and the file of effects are.
+        store: Where the runs are.
+        folder: Where the file of effects is.
         seed: What chance depends on.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.store = folder / "runs.sqlite3"
+    def __init__(self, store: Store, folder: Path, seed: int) -> None:
+        self.store = store
         self.effects = folder / "effects.txt"
         self.random = random.Random(seed)
         self.asked: dict[str, str] = {}  # key -> the id of the run, once somebody was told it
@@ -48,7 +50,7 @@ class Chaos:
             "-m",
             "tests.durable.agents",
             "Effects",
-            environment={"AGENTSERVER_STORE": str(self.store), "AGENTSERVER_LOG_LEVEL": "ERROR"},
+            environment={"AGENTSERVER_STORE": self.store.address, "AGENTSERVER_LOG_LEVEL": "ERROR"},
             port=port,
             cwd=ROOT,
         )
@@ -93,7 +95,7 @@ class Chaos:
         self.asked[key] = name
         return name
 
-    async def finish(self) -> dict[str, Any]:
+    async def finish(self) -> dict[str, int]:
         """Let the last process finish all runs; what they are then."""
         async with self.server() as server:
             async with aiohttp.ClientSession(server.url) as client:
@@ -104,7 +106,7 @@ class Chaos:
                 while await self.unfinished(client):
                     assert time.monotonic() < end, "runs do not end"
                     await asyncio.sleep(0.05)
-        return self.judge()
+        return await self.judge()
 
     async def unfinished(self, client: aiohttp.ClientSession) -> list[Any]:
         """The runs that are not finished."""
@@ -112,43 +114,17 @@ class Chaos:
             runs: list[Any] = (await response.json())["runs"]
             return runs
 
-    def judge(self) -> dict[str, Any]:
+    async def judge(self) -> dict[str, int]:
         """Look at the store itself, and at the effects."""
-        file = sqlite3.connect(self.store)
-        runs = file.execute("SELECT number, invocation_id, status, output, recoveries FROM runs").fetchall()
-        effects = Counter(self.effects.read_text().splitlines())
-        expected = sum(range(STEPS)) + sum(100 + number for number in range(PARTS))
-        numbers = [*range(STEPS), *(100 + number for number in range(PARTS))]
-        repeated = 0
-        for number, name, status, output, _ in runs:
-            assert (status, output) == ("completed", str(expected)), (name, status, output)
-            ids = [
-                row[0] for row in file.execute("SELECT id FROM events WHERE run = ? ORDER BY id", (number,))
-            ]
-            assert ids == list(range(1, len(ids) + 1)), f"{name} has a gap: {ids}"
-            steps = file.execute("SELECT count(*) FROM steps WHERE run = ?", (number,)).fetchone()[0]
-            assert steps == len(numbers), f"{name} has {steps} steps"
-            bodies = file.execute(
-                "SELECT count(*), count(DISTINCT data) FROM events WHERE run = ? AND data LIKE '{\"after%'",
-                (number,),
-            ).fetchone()
-            assert bodies == (STEPS, STEPS), f"{name} has events of its body {bodies}"
-            for step in numbers:
-                assert effects[f"{name} {step}"], f"{name} never did {step}"
-                repeated += effects[f"{name} {step}"] - 1
-        assert {name for name in self.asked.values() if name} <= {row[1] for row in runs}
-        file.close()
-        return {
-            "runs": len(runs),
-            "recoveries": sum(row[4] for row in runs),
-            "steps": len(runs) * len(numbers),
-            "repeated": repeated,
-        }
+        effects = await asyncio.to_thread(self.effects.read_text)
+        names, found = await look(self.store, effects.splitlines(), STEPS, PARTS)
+        assert {name for name in self.asked.values() if name} <= names
+        return found
 
 
-async def rounds(folder: Path, kills: int, seed: int) -> dict[str, Any]:
+async def rounds(store: Store, folder: Path, kills: int, seed: int) -> dict[str, int]:
     """Kill *kills* times; what is left, judged."""
-    chaos = Chaos(folder, seed)
+    chaos = Chaos(store, folder, seed)
     for _ in range(kills):
         await chaos.kill_once()
     return await chaos.finish()
@@ -157,14 +133,21 @@ async def rounds(folder: Path, kills: int, seed: int) -> dict[str, Any]:
 def main() -> None:
     """Say what came of it, and with which seed to repeat it."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     arguments = parser.parse_args()
     sys.stdout.write(f"seed {arguments.seed}\n")
     sys.stdout.flush()
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(rounds(Path(folder), arguments.kills, arguments.seed))
-    sys.stdout.write(f"{arguments.kills} kills, no violation: {found}\n")
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        store: Store = FileStore(folder / "runs.sqlite3")
+        if arguments.store == "postgres":
+            server = PostgresServer()
+            stack.callback(server.stop)
+            store = DatabaseStore(server, "chaos")
+        found = asyncio.run(rounds(store, folder, arguments.kills, arguments.seed))
+    sys.stdout.write(f"{arguments.store}: {arguments.kills} kills, no violation: {found}\n")
 
 
 if __name__ == "__main__":

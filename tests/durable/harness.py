@@ -10,20 +10,26 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agentserver.durable._engine import Engine
 from agentserver.durable._memory import MemoryEngine
+from agentserver.durable._postgres import PostgresEngine
+from agentserver.durable._postgres_database import address_of
 from agentserver.durable._records import Created, Event, NewRun, RunRecord
 from agentserver.durable._runs import Runs
 from agentserver.durable._sqlite import SqliteEngine
 from agentserver.durable.options import Durable
 from agentserver.durable.run import Run
 from agentserver.testing.conditions import DEADLINE_SECONDS
+from tests.durable.postgres import shared_server
 
-ENGINES = ("memory", "sqlite")
+ENGINES = ("memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
 FAST = Durable(backoff=0.01, cancel_grace=2.0)
 Body = Callable[[Run, Any], Awaitable[Any]]
 
 _numbers = count(1)
+_schemas = count(1)
 
 
 class World:
@@ -33,10 +39,22 @@ class World:
         self._kind = kind
         self._path = folder / "runs.sqlite3"
         self._memory = MemoryEngine()
+        self._schema = f"world_{next(_schemas)}"
+
+    @property
+    def address(self) -> str:
+        """What ``AGENTSERVER_STORE`` says; that of memory is another one in each process."""
+        if self._kind == "postgres":
+            return shared_server().url_of(self._schema)
+        return "memory" if self._kind == "memory" else str(self._path)
 
     def engine(self) -> Engine:
         """The engine, as a process makes it at its start."""
-        return self._memory if self._kind == "memory" else SqliteEngine(self._path)
+        if self._kind == "memory":
+            return self._memory
+        if self._kind == "postgres":
+            return PostgresEngine(address_of(self.address, ""))
+        return SqliteEngine(self._path)
 
     @asynccontextmanager
     async def process(
@@ -98,15 +116,28 @@ class Process:
         self.runs._is_stopping = True
         for attempt in self.runs._attempts.values():
             attempt._is_lost = attempt._is_leaving = True
-            if hasattr(attempt, "_writer"):
-                attempt.abandon()
+            attempt.abandon()
         tasks = [*self.runs._tasks.values(), *self.runs._others]
         bodies = [attempt._body for attempt in self.runs._attempts.values() if attempt._body]
         for task in [*tasks, *bodies]:
             task.cancel()
         if tasks:
             await asyncio.wait([*tasks, *bodies])
-        await self.runs._engine.close()
+        if isinstance(self.runs._engine, PostgresEngine):
+            break_connections(self.runs._engine)
+        else:
+            await self.runs._engine.close()
+
+
+def break_connections(engine: PostgresEngine) -> None:
+    """Leave the database as a killed process does: without a word."""
+    replica = engine._replica
+    assert replica is not None
+    assert replica._connection is not None
+    for task in replica._tasks:
+        task.cancel()
+    replica._connection.terminate()
+    engine._database._pool.terminate()
 
 
 @asynccontextmanager

@@ -88,8 +88,8 @@ async def test_a_post_to_a_full_disk_is_503_and_is_no_run(tmp_path: Path) -> Non
             assert len((await response.json())["runs"]) == statuses.count(202) + 1
 
 
-async def test_fifty_readers_and_one_that_stalls_do_not_hold_up_a_run(tmp_path: Path) -> None:
-    async with serving(Worker, environment={"AGENTSERVER_STORE": str(tmp_path / "runs")}) as client:
+async def test_fifty_readers_and_one_that_stalls_do_not_hold_up_a_run(world: World) -> None:
+    async with serving(Worker, environment={"AGENTSERVER_STORE": world.address}) as client:
         headers = {"x-agent-invocation-id": "a"}
         async with client.post("/invocations", json={"steps": 300}, headers=headers) as response:
             assert response.status == 202

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,17 +12,17 @@ import aiohttp
 import pytest
 
 from tests.durable.agents import GATE, Typed, Worker
-from tests.durable.harness import ENGINES
+from tests.durable.harness import World
 from tests.servers import serving
 
 EVENTS = {"Accept": "text/event-stream"}
 URL = "/invocations"
 
 
-@pytest.fixture(params=ENGINES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+@pytest.fixture
+def store(world: World) -> dict[str, str]:
     """The environment of a server, for each kind of store."""
-    return {"AGENTSERVER_STORE": "memory" if request.param == "memory" else str(tmp_path / "runs.sqlite3")}
+    return {"AGENTSERVER_STORE": world.address}
 
 
 @pytest.fixture

@@ -7,17 +7,30 @@ import os
 import random
 import signal
 import sqlite3
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from agentserver.testing import ServerProcess, run_server
 from tests.durable.chaos import rounds
+from tests.durable.judge import DatabaseStore, FileStore, Store
+from tests.durable.postgres import shared_server
 from tests.servers import ROOT
 
+_schemas = count(1)
 
-def agent(store: Path, *, wait: bool = True) -> Any:
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "sqlite":
+        return FileStore(tmp_path / "runs.sqlite3")
+    return DatabaseStore(shared_server(), f"processes_{next(_schemas)}")
+
+
+def agent(store: Path | str, *, wait: bool = True) -> Any:
     environment = {"AGENTSERVER_STORE": str(store)}
     return run_server("-m", "tests.durable.agents", "Worker", environment=environment, cwd=ROOT, wait=wait)
 
@@ -46,16 +59,15 @@ async def begin(server: ServerProcess, name: str, task: dict[str, Any]) -> int:
         return response.status
 
 
-async def test_a_few_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+async def test_a_few_kills_at_random_moments_lose_nothing(store: Store, tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     print("seed", seed)
-    found = await rounds(tmp_path, 5, seed)
+    found = await rounds(store, tmp_path, 5, seed)
     assert found["runs"] > 0
 
 
-async def test_a_reader_goes_on_where_it_was_over_the_death_of_the_process(tmp_path: Path) -> None:
-    store = tmp_path / "runs.sqlite3"
-    async with agent(store) as server:
+async def test_a_reader_goes_on_where_it_was_over_the_death_of_the_process(store: Store) -> None:
+    async with agent(store.address) as server:
         await begin(server, "a", {"steps": 5, "approval": True})
         read = b""
         async with (
@@ -66,7 +78,7 @@ async def test_a_reader_goes_on_where_it_was_over_the_death_of_the_process(tmp_p
                 read += await response.content.readany()
         server.process.kill()
         await server.process.wait()
-    async with agent(store) as server:
+    async with agent(store.address) as server:
         async with aiohttp.ClientSession(server.url) as client:
             async with client.post(
                 "/invocations/a/signal", json={"name": "approval", "payload": 1}
@@ -82,10 +94,9 @@ async def test_a_reader_goes_on_where_it_was_over_the_death_of_the_process(tmp_p
 
 
 async def test_a_process_that_is_told_to_end_leaves_its_runs_and_its_readers_to_the_next(
-    tmp_path: Path,
+    store: Store,
 ) -> None:
-    store = tmp_path / "runs.sqlite3"
-    async with agent(store) as server:
+    async with agent(store.address) as server:
         await begin(server, "a", {"steps": 2, "approval": True})
         async with (
             aiohttp.ClientSession(server.url) as client,
@@ -95,7 +106,7 @@ async def test_a_process_that_is_told_to_end_leaves_its_runs_and_its_readers_to_
             server.terminate(signal.SIGTERM)
             assert "event: reconnect" in await response.text()
         assert await server.exit_code() == 0
-    async with agent(store) as server:
+    async with agent(store.address) as server:
         assert (await told_of(server, "a"))["status"] == "in_progress"
         async with (
             aiohttp.ClientSession(server.url) as client,

@@ -178,9 +178,11 @@ async def test_a_sleep_is_not_begun_anew_and_a_signal_is_not_lost(world: World) 
     async with world.process(body) as process:
         name = await process.begin()
         assert await process.runs.signal(name, "answer", '"early"')
+        await process.until(name, lambda run: run.last_event > 0)
         await process.crash()
     await asyncio.sleep(0.2)
     async with world.process(body) as process:
+        await process.until(name, lambda run: run.recoveries == 1)
         begun = process.runs.clock()
         await process.until(name, lambda run: run.last_event >= 3)
         assert process.runs.clock() - begun < 0.15
@@ -240,3 +242,26 @@ async def test_a_finished_run_is_forgotten_after_its_time_and_its_key_is_free(wo
 def test_an_option_of_a_wrong_value_is_refused_with_its_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         Durable(**wrong)
+
+
+async def test_a_run_that_waits_for_its_store_as_the_process_ends_does_not_hold_it_up(world: World) -> None:
+    asked = asyncio.Event()
+
+    async def body(_run: Run, _value: Any) -> None: ...
+
+    async with world.process(body) as process:
+        engine = process.runs._engine
+
+        async def claim(invocation_id: str, now: float) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        engine.claim = claim  # type: ignore[method-assign]
+        name = await process.begin()
+        await asked.wait()
+        process.runs.durable = dataclasses.replace(FAST, cancel_grace=0.01)
+        await process.runs.stop(0.01)
+        process.has_crashed = True
+        del engine.claim
+    async with world.process(body) as process:
+        assert (await process.end(name)).status is Status.COMPLETED

@@ -314,3 +314,15 @@ async def test_the_framework_does_nothing_in_the_place_of_what_is_fast(world: Wo
         name = await process.begin(3000)
         events = await process.events(name)
     assert values(events) == list(range(3000))
+
+
+@pytest.mark.parametrize("name", ["", "~mine", "a\0b", "half \ud83d", "x" * 257])
+async def test_a_name_that_not_every_store_can_keep_is_refused(world: World, name: str) -> None:
+    async def body(run: Run, _value: Any) -> str:
+        with pytest.raises(ValueError, match="1 to 256 printable characters"):
+            await run.step(name, lambda: 1)
+        return str(await run.step("größe 🐝", lambda: "\0"))
+
+    async with world.process(body) as process:
+        run = await process.end(await process.begin())
+    assert (run.status, json.loads(run.output or "")) == (Status.COMPLETED, "\0")
