@@ -1,6 +1,7 @@
 // The page: its header, its tabs, and the panel of the one that is chosen.
 import { liveRegion } from "./announce.js";
 import { contractTab } from "./contract.js";
+import { followDocuments } from "./documents.js";
 import { effect, h, signal } from "./dom.js";
 import { environmentTab, exitWords } from "./environment.js";
 import { invokeTab, streamTab } from "./invoke.js";
@@ -115,4 +116,5 @@ function panels() {
 }
 
 document.body.append(header(), h("nav", {}, tabs()), h("main", {}, ...panels()), liveRegion());
+followDocuments();
 void follow();
