@@ -16,7 +16,7 @@ from agentserver.testing.agent import Configure
 __all__ = ["DEADLINE", "ROOT", "ServerProcess", "exchange_raw", "free_port", "running", "serving"]
 
 ROOT = Path(__file__).parent.parent
-DEADLINE = 5.0
+DEADLINE = 20.0
 
 
 @asynccontextmanager

@@ -362,8 +362,10 @@ function newField(form, schema, keys, look) {
 function arrayField(form, schema, keys, look) {
   const items = form.get(keys);
   const first = schema.prefixItems ?? [];
-  const swap = (/** @type {number} */ one, /** @type {number} */ other) =>
-    form.set(keys, Object.assign([...items], { [one]: items[other], [other]: items[one] }), true);
+  const swap = (/** @type {number} */ one, /** @type {number} */ other) => {
+    const now = form.get(keys);
+    form.set(keys, Object.assign([...now], { [one]: now[other], [other]: now[one] }), true);
+  };
   const fields = items.map((/** @type {any} */ _item, /** @type {number} */ index) => {
     const label = `${look.label} ${index + 1}`;
     const buttons = index < first.length ? [] : [
