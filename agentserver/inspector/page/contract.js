@@ -1,4 +1,5 @@
 // Contract: the documents that the agent serves.
+import { contentView } from "./content.js";
 import { documents, look, problem } from "./documents.js";
 import { h } from "./dom.js";
 import { pretty } from "./format.js";
@@ -22,6 +23,6 @@ function shownDocument(found) {
     h("h3", {}, `${found.name} · ${found.path} · ${found.status}`),
     found.text === null
       ? h("p", { class: "hint" }, "The handler has none.")
-      : h("pre", { class: "content", tabindex: 0, "aria-label": found.name }, pretty(found.text)),
+      : contentView(found.name, pretty(found.text)),
   );
 }

@@ -1,6 +1,7 @@
 // One exchange, whole: what was sent, what came, when each part did; replayed and copied from here.
 import { announce } from "./announce.js";
 import { get, getText, post } from "./api.js";
+import { contentView } from "./content.js";
 import { computed, effect, h, signal } from "./dom.js";
 import { bytesOf, duration, hex, line, pretty, shown, size } from "./format.js";
 import { listing } from "./listing.js";
@@ -195,7 +196,7 @@ function actions(id, detail, isSocket) {
 function bodyOf(found) {
   const body = found.response?.body;
   if (!body) return h("p", { class: "hint" }, found.end ? "There was no answer." : "Waiting for the answer…");
-  return h("pre", { class: "content", tabindex: 0, "aria-label": "Response body" }, pretty(shown(body)));
+  return contentView("Response body", pretty(shown(body)));
 }
 
 /** @param {Detail} found */
@@ -212,7 +213,7 @@ function bodyTitle(found) {
 function messageOf(message, isSocket) {
   return h("div", {},
     headersOf(message.headers),
-    isSocket ? null : h("pre", { class: "content", tabindex: 0, "aria-label": "Request body" }, pretty(shown(message.body))),
+    isSocket ? null : contentView("Request body", pretty(shown(message.body))),
   );
 }
 
@@ -321,6 +322,6 @@ function partView(part) {
         asHex.value = /** @type {HTMLInputElement} */ (event.target).checked;
       },
     }), " hexadecimal"),
-    h("pre", { class: "content", tabindex: 0, "aria-label": "Part" }, () => (asHex.value ? hex(bytes) : pretty(shown(part)))),
+    h("div", {}, () => contentView("Part", asHex.value ? hex(bytes) : pretty(shown(part)))),
   );
 }
