@@ -85,6 +85,7 @@ class Interface:
         app.router.add_get("/api/exchanges/{id:[0-9]+}", self._exchange)
         app.router.add_get("/api/exchanges/{id:[0-9]+}/{form:curl|python|jsonl}", self._copy)
         app.router.add_get("/api/export", self._export)
+        app.router.add_get("/api/traces/{id:[0-9a-f]{32}}", self._trace)
         app.router.add_get("/api/environment", self._environment)
         app.router.add_get("/api/documents", self._documents)
         for path, work in (
@@ -153,6 +154,12 @@ class Interface:
     async def _export(self, request: web.Request) -> web.Response:
         exchanges = self._state.exchanges.all()
         return _plain("".join(copies.as_json_lines(each, self._state.start) for each in exchanges))
+
+    async def _trace(self, request: web.Request) -> web.Response:
+        trace = self._state.traces.get(request.match_info["id"])
+        if trace is None:
+            raise web.HTTPNotFound(reason="That trace is not kept any more")
+        return web.json_response(trace.detail(self._state.zero))
 
     async def _environment(self, request: web.Request) -> web.Response:
         try:

@@ -30,6 +30,8 @@ class Kind(IntEnum):
     """A log record; JSON."""
     DROPPED = 7
     """So many records were dropped; JSON."""
+    SPAN = 8
+    """A span has begun or ended; JSON."""
 
 
 class Record(NamedTuple):

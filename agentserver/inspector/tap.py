@@ -115,12 +115,13 @@ class Tap:
             self._gaps.clear()
 
 
-def install(descriptor: int) -> None:
+def install(descriptor: int) -> Tap:
     """Copy whatever the servers of this process receive and send, and what it logs, to a pipe."""
     tap = Tap(descriptor)
     for server in (web.Server, HostServer):
         _tap_server(server, tap)
     _tap_log(tap)
+    return tap
 
 
 def _tap_server(server: type[web.Server], tap: Tap) -> None:

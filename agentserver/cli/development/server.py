@@ -9,7 +9,8 @@ import socket
 import sys
 import threading
 import time
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -24,6 +25,11 @@ from agentserver.cli.target import TargetError
 from agentserver.cli.terminal.output import note, styled
 from agentserver.errors import AgentServerError
 from agentserver.wire import LOG_FORMAT_VARIABLE
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from agentserver.inspector.tap import Tap
 
 __all__ = ["main"]
 
@@ -40,7 +46,7 @@ def main() -> int:
         if arguments.tap is not None:
             from agentserver.inspector.tap import install
 
-            install(arguments.tap)
+            held.tap = install(arguments.tap)
         HostBuilder.adjust = held.adjust
         web.TCPSite = held.site  # type: ignore[assignment,misc]  # what makes one, in place of the class
         serve(arguments.target)
@@ -66,6 +72,7 @@ class _Held:
             self._listener.set_inheritable(False)
             self._address = address_of(self._listener)
         self._is_taken = False
+        self.tap: Tap | None = None
 
     def adjust(self, builder: HostBuilder) -> None:
         """Have the first host listen where the developer is told that it does, and end without delay."""
@@ -80,8 +87,16 @@ class _Held:
             shutdown_timeout=builder.environment.shutdown_timeout,
             shutdown_delay=0,
         )
+        if self.tap is not None and find_spec("opentelemetry.sdk") is not None:
+            builder.configure_tracing(self._trace)
         if arguments.cors:
             allow_origins(builder.app, arguments.cors)
+
+    def _trace(self, provider: TracerProvider) -> None:
+        from agentserver.inspector.span_tap import SpanTap
+
+        assert self.tap is not None
+        provider.add_span_processor(SpanTap(self.tap))
 
     def site(
         self,
