@@ -3,9 +3,11 @@ import { announce } from "./announce.js";
 import { get, getText, post } from "./api.js";
 import { contentView } from "./content.js";
 import { computed, effect, h, signal } from "./dom.js";
+import { filtered } from "./filtered.js";
 import { bytesOf, duration, hex, line, pretty, shown, size } from "./format.js";
 import { listing } from "./listing.js";
-import { exchanges } from "./store.js";
+import { exchanges, traces } from "./store.js";
+import { showTrace } from "./traces.js";
 
 /**
  * @typedef {{at: number, sender: string, kind: string, size: number, text?: string, base64?: string,
@@ -140,6 +142,10 @@ export function closeWords(closed) {
 function actions(id, detail, isSocket) {
   const copied = signal("");
   const words = signal("");
+  const trace = computed(() => {
+    const invocation = detail.value?.response?.headers.find(([name]) => name.toLowerCase() === "x-agent-invocation-id")?.[1];
+    return traces.value.find((each) => invocation !== undefined && each.invocations.includes(invocation)) ?? null;
+  });
 
   /**
    * @param {string} form
@@ -171,6 +177,11 @@ function actions(id, detail, isSocket) {
   return h(
     "div",
     { class: "row" },
+    h("button", {
+      type: "button",
+      hidden: () => !trace.value,
+      onclick: () => showTrace(trace.peek()?.id ?? ""),
+    }, "Trace"),
     button("Replay", () => void replay()),
     button("Copy as curl", () => void copy("curl", "curl")),
     button("Copy as Python", () => void copy("python", "Python")),
@@ -231,37 +242,13 @@ function headersOf(headers) {
  * @param {() => number} dropped
  */
 function timeline(parts, dropped) {
-  const filter = signal("");
-  const isPaused = signal(false);
+  const { listed, isPaused, controls } = filtered(() => parts.value, partWords);
   const opened = signal(/** @type {Part | null} */ (null));
-  /** @type {Part[]} */
-  let held = [];
-  const listed = computed(() => {
-    const all = isPaused.value ? held : parts.value;
-    held = all;
-    const wanted = filter.value.toLowerCase();
-    return wanted ? all.filter((part) => partWords(part).toLowerCase().includes(wanted)) : all;
-  });
   return h(
     "div",
     { class: "timeline" },
     h("h3", {}, () => `Timeline, ${listed.value.length} of ${parts.value.length} parts${dropped() ? `, ${dropped()} older ones dropped` : ""}`),
-    h(
-      "div",
-      { class: "row" },
-      h("label", {}, "Filter ", h("input", {
-        type: "search",
-        oninput: (/** @type {Event} */ event) => {
-          filter.value = /** @type {HTMLInputElement} */ (event.target).value;
-        },
-      })),
-      h("label", {}, h("input", {
-        type: "checkbox",
-        onchange: (/** @type {Event} */ event) => {
-          isPaused.value = /** @type {HTMLInputElement} */ (event.target).checked;
-        },
-      }), " Pause"),
-    ),
+    h("div", { class: "row" }, ...controls),
     listing({
       label: "Timeline",
       items: () => listed.value,
