@@ -32,6 +32,8 @@ class Kind(IntEnum):
     """So many records were dropped; JSON."""
     SPAN = 8
     """A span has begun or ended; JSON."""
+    STEP = 9
+    """A step of a durable run was recorded; JSON."""
 
 
 class Record(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ __all__ = ["State"]
 
 _LOGS_KEPT: Final = 2000
 _LOG_TEXT_KEPT: Final = 16 * 1024
+_RUNS_KEPT: Final = 200
+_STEPS_KEPT: Final = 500
 _TELL_SECONDS: Final = 0.1
 _UNREAD_CHANGES: Final = 256
 """Messages that wait for a page that does not read; then it is left, and asks anew."""
@@ -36,6 +38,7 @@ class State:
         self.zero = int(self.started_at * 1e9)
         self.exchanges = Exchanges()
         self.traces = Traces()
+        self.steps: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
         self.logs: deque[dict[str, Any]] = deque(maxlen=_LOGS_KEPT)
         self.agent: dict[str, Any] = {
             "state": "starting",
@@ -96,6 +99,13 @@ class State:
         self.logs.append(entry)
         self._new_logs.append(entry)
         self._tell_soon()
+
+    def add_step(self, at: float, fields: dict[str, Any]) -> None:
+        """A step of a durable run was recorded."""
+        steps = self.steps.setdefault(fields.pop("run"), deque(maxlen=_STEPS_KEPT))
+        steps.append({**fields, "at": _ms(at - self.start)})
+        while len(self.steps) > _RUNS_KEPT:
+            self.steps.popitem(last=False)
 
     def call_failed(self, number: int, words: str) -> None:
         """A call of the page did not reach the agent."""
@@ -180,6 +190,8 @@ class Life(asyncio.Protocol):
             self._state.add_log(record.at, record.json())
         elif record.kind is Kind.SPAN:
             self._spans.take(record.json())
+        elif record.kind is Kind.STEP:
+            self._state.add_step(record.at, record.json())
         elif record.kind is Kind.DROPPED:
             self._state.add_unrecorded(record.json())
         else:

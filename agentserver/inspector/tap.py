@@ -26,6 +26,7 @@ from aiohttp import web
 from agentserver._http.server import HostServer
 from agentserver._telemetry.correlation import correlation
 from agentserver.inspector.records import Kind, Record, encode
+from agentserver.inspector.step_tap import tap_steps
 
 __all__ = ["Tap", "install"]
 
@@ -121,6 +122,7 @@ def install(descriptor: int) -> Tap:
     for server in (web.Server, HostServer):
         _tap_server(server, tap)
     _tap_log(tap)
+    tap_steps(tap)
     return tap
 
 

@@ -1,4 +1,5 @@
 // The page: its header, its tabs, and the panel of the one that is chosen.
+import { actionsTab } from "./actions.js";
 import { liveRegion } from "./announce.js";
 import { choose, chosen } from "./chosen.js";
 import { contractTab } from "./contract.js";
@@ -7,6 +8,7 @@ import { effect, h } from "./dom.js";
 import { environmentTab, exitWords } from "./environment.js";
 import { invokeTab, streamTab } from "./invoke.js";
 import { logTab } from "./log.js";
+import { runsTab } from "./runs.js";
 import { about, agent, connection, follow } from "./store.js";
 import { tracesTab } from "./traces.js";
 import { websocketTab } from "./websocket.js";
@@ -16,6 +18,8 @@ const TABS = [
   ["Invoke", invokeTab],
   ["Stream", streamTab],
   ["WebSocket", websocketTab],
+  ["Actions", actionsTab],
+  ["Runs", runsTab],
   ["Traces", tracesTab],
   ["Log", logTab],
   ["Environment", environmentTab],
