@@ -104,11 +104,14 @@ class Inspected:
 
 @asynccontextmanager
 async def inspected(
-    *options: str, agent: Path = AGENT, environment: Mapping[str, str] | None = None
+    *options: str,
+    agent: Path | str = AGENT,
+    environment: Mapping[str, str] | None = None,
+    command: str = "dev",
 ) -> AsyncGenerator[Inspected, None]:
-    """Run ``agentserver dev`` with the inspector's agent, or another one, and end it."""
+    """Run ``agentserver dev`` with the inspector's agent, or another one or *command*, and end it."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "agentserver.cli", "dev", str(agent), "--port", "0", *options),
+        *(sys.executable, "-m", "agentserver.cli", command, str(agent), "--port", "0", *options),
         stderr=asyncio.subprocess.PIPE,
         env=clean_environment(environment),
     )

@@ -96,8 +96,8 @@ async def test_three_actions_run_side_by_side_and_one_is_cancelled_in_mid_stream
         await page.until(f"({row}).two[0] === 'error: cancelled'")
         await page.until(f"({row}).one[0] === 'done' && ({row}).three[0] === 'done'")
         found = await page.run(row)
-        assert found["one"][1] == words["one"] + 10
-        assert found["three"][1] == words["three"] + 10
+        assert found["one"][1] == words["one"] + 9
+        assert found["three"][1] == words["three"] + 9
         assert 3 < found["two"][1] < 2000
         await page.click("two")
         await page.until("document.body.innerText.includes('Frames of two')")

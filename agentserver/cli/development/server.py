@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import socket
 import sys
 import threading
@@ -20,6 +19,7 @@ from agentserver.cli.commands.run import serve, set_variables
 from agentserver.cli.development.cors import allow_origins
 from agentserver.cli.development.listener import address_of
 from agentserver.cli.development.log import log_for_a_person, own_traceback
+from agentserver.cli.development.process import end_with_parent
 from agentserver.cli.errors import Exit, exit_of
 from agentserver.cli.target import TargetError
 from agentserver.cli.terminal.output import note, styled
@@ -37,7 +37,7 @@ __all__ = ["main"]
 def main() -> int:
     """Serve the target that the arguments name."""
     arguments = _arguments()
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         set_variables(arguments)
         held = _Held(arguments)
@@ -149,13 +149,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--log-level")
     parser.add_argument("--log-format")
     return parser.parse_args()
-
-
-def _end_with_parent(parent: int) -> None:
-    """Stop serving when ``agentserver dev`` is gone, however it went: it would hold the port for ever."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
