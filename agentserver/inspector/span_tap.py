@@ -36,8 +36,6 @@ class SpanTap(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """A span has begun."""
         context, parent = span.get_span_context(), span.parent
-        if context is None:  # the SDK's types allow for it
-            return
         self._put(
             {
                 "trace": format_trace_id(context.trace_id),

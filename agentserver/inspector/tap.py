@@ -26,7 +26,6 @@ from aiohttp import web
 from agentserver._http.server import HostServer
 from agentserver._telemetry.correlation import correlation
 from agentserver.inspector.records import Kind, Record, encode
-from agentserver.inspector.step_tap import tap_steps
 
 __all__ = ["Tap", "install"]
 
@@ -122,7 +121,6 @@ def install(descriptor: int) -> Tap:
     for server in (web.Server, HostServer):
         _tap_server(server, tap)
     _tap_log(tap)
-    tap_steps(tap)
     return tap
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from agentserver._typed.shapes import is_array, is_object
 from tests.inspector.browser import CHROMIUM, NO_CHROMIUM, Browser, Page, browser
 from tests.inspector.inspected import Inspected, inspected
 from tests.typed.contracts import CONTRACTS
@@ -114,11 +115,11 @@ async def test_the_untouched_form_is_accepted_and_each_error_stands_at_its_field
 
 def wrongs(value: Any) -> Iterator[Any]:
     """*value*, each time with one of its parts of a type that nobody takes."""
-    if isinstance(value, dict):
+    if is_object(value):
         for name, part in value.items():
             yield from ({**value, name: wrong} for wrong in wrongs(part))
         yield [True]
-    elif isinstance(value, list):
+    elif is_array(value):
         for index, part in enumerate(value[:1]):
             yield from ([*value[:index], wrong, *value[index + 1 :]] for wrong in wrongs(part))
         yield {"no": "list"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,7 +35,7 @@ class PlannerHandler(InvocationHandler):
         return web.json_response(self.times)
 
     @contextmanager
-    def span(self, name: str, **attributes: str) -> Iterator[None]:
+    def span(self, name: str, **attributes: str) -> Generator[None, None, None]:
         """A span, and what the clock says before and behind its beginning, and its end."""
         clock = [time.time_ns()]
         with tracer.start_as_current_span(name, attributes=attributes):

@@ -55,7 +55,7 @@ def dev(arguments: argparse.Namespace) -> int:
                     obey(inspector, server)
                 server.look()
         except KeyboardInterrupt:
-            server.wait_afterinterrupt()
+            server.wait_after_interrupt()
     return Exit.OK
 
 

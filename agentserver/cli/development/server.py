@@ -44,9 +44,11 @@ def main() -> int:
         if arguments.log_format is None and LOG_FORMAT_VARIABLE not in os.environ:
             log_for_a_person(FoundryEnvironment.read().log_level, held.announcement)
         if arguments.tap is not None:
+            from agentserver.inspector.step_tap import tap_steps
             from agentserver.inspector.tap import install
 
             held.tap = install(arguments.tap)
+            tap_steps(held.tap)
         HostBuilder.adjust = held.adjust
         web.TCPSite = held.site  # type: ignore[assignment,misc]  # what makes one, in place of the class
         serve(arguments.target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ class _Carrier:
         self._upstream = upstream
         self._session: aiohttp.ClientSession
 
-    async def life(self, app: web.Application) -> Any:
+    async def life(self, app: web.Application) -> AsyncGenerator[None, None]:
         """Hold the connections to the agent as long as the relay is there."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(

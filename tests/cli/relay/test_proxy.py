@@ -90,7 +90,8 @@ async def test_only_pages_that_were_named_are_let_in() -> None:
         ):
             async with session.post("/invocations", data=b"x", headers=headers) as answer:
                 assert answer.status == 403, headers
-                assert answer.headers.get("Access-Control-Allow-Origin", PAGE) == headers.get("Origin", PAGE)
+                if headers.get("Origin") != PAGE:
+                    assert "Access-Control-Allow-Origin" not in answer.headers
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
                 await session.ws_connect("/invocations_ws", headers=headers)
         asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
