@@ -117,12 +117,16 @@ class Traces:
             if not any(span.is_running for span in trace.spans.values()):
                 self._forget(trace)
 
-    def begin(self, facts: dict[str, Any]) -> Trace:
-        """Take note of a span that has begun."""
+    def take(self, facts: dict[str, Any]) -> Trace:
+        """Take note of a span: that it has begun, that it has ended, or both at once."""
         trace = self._all.get(facts["trace"])
         if trace is None:
             trace = self._all[facts["trace"]] = Trace(facts["trace"])
-        trace.spans[facts["span"]] = Span(facts, facts.pop("started"))
+        span = Span(facts, facts.pop("started"), facts.pop("ended"))
+        if facts["span"] in trace.spans:
+            trace.spans[facts["span"]] = span
+            return trace
+        trace.spans[facts["span"]] = span
         self._spans += 1
         if len(trace.spans) > SPANS_KEPT:
             trace.spans.popitem(last=False)
@@ -131,16 +135,6 @@ class Traces:
         while len(self._all) > TRACES_KEPT or (self._spans > _MAX_SPANS and len(self._all) > 1):
             self._forget(next(iter(self._all.values())))
             self.dropped += 1
-        return trace
-
-    def end(self, facts: dict[str, Any]) -> Trace | None:
-        """Take note of a span that has ended; none if its beginning is not kept."""
-        trace = self._all.get(facts["trace"])
-        span = None if trace is None else trace.spans.get(facts["span"])
-        if span is None:
-            return None
-        span.ended = facts.pop("ended")
-        span.facts.update(facts)
         return trace
 
     def _forget(self, trace: Trace) -> None:
@@ -164,13 +158,13 @@ class Spans:
     def take(self, facts: dict[str, Any]) -> None:
         """Take what the tap said of a span."""
         key = (facts["trace"], facts["span"])
-        if "ended" in facts:
-            self._running.pop(key, None)
-            trace = self._traces.end(facts)
+        is_running = facts["ended"] is None
+        trace = self._traces.take(facts)
+        if is_running:
+            self._running[key] = trace
         else:
-            trace = self._running[key] = self._traces.begin(facts)
-        if trace is not None:
-            self._changed(trace)
+            self._running.pop(key, None)
+        self._changed(trace)
 
     def stop(self) -> None:
         """The process has ended, and with it what ran."""
