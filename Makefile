@@ -11,6 +11,8 @@ WORKERS ?= 2
 KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
+# What the tests of the inspector's page need beside Python; nothing of it is in the distribution.
+NPM    := mkdir -p build && npm install --silent --no-audit --no-fund --prefix build
 
 .PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity \
 	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
@@ -29,8 +31,9 @@ test: lint types  ## set up and run lint, types and every test; says how long it
 	$(BIN)/python -m pytest -m 'alone and not browser' $(ARGS) || [ $$? -eq 5 ]
 	@echo "make $@ took $$(( $$(date +%s) - $(STARTED) )) s"
 
-inspector-test: $(VENV)/.test  ## a minute: the inspector's page in a real Chromium, which the system must have
-	$(BIN)/python -m pytest tests/inspector $(ARGS)
+inspector-test: $(VENV)/.test  ## some minutes: the inspector's page in a real Chromium, which the system must have; axe-core needs npm
+	$(if $(shell command -v npm),$(NPM) axe-core@4.14.1)
+	$(BIN)/python -m pytest --timeout 900 tests/inspector tests/inspector/check_*.py $(ARGS)
 
 test-one: $(VENV)/.test  ## one test file: make test-one FILE=tests/http/test_errors.py
 	$(BIN)/python -m pytest $(FILE) $(ARGS)
@@ -51,8 +54,7 @@ types: $(VENV)/.test  ## mypy and pyright, both strict
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 page-types:  ## the types of the inspector's page; needs npm
-	mkdir -p build
-	npm install --silent --no-audit --no-fund --prefix build typescript@5
+	$(NPM) typescript@5.9.3
 	build/node_modules/.bin/tsc --noEmit --allowJs --checkJs --strict --target es2022 --module es2022 \
 		--moduleResolution bundler --lib es2023,dom,dom.iterable agentserver/inspector/page/app.js
 

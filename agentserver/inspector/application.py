@@ -167,24 +167,30 @@ class Interface:
         return web.json_response(trace.detail(self._state.zero))
 
     async def _runs(self, request: web.Request) -> web.Response:
-        return web.json_response(await self._asked(f"{INVOCATIONS_ROUTE}?limit={_RUNS_LISTED}"))
+        found, problem = await self._asked(f"{INVOCATIONS_ROUTE}?limit={_RUNS_LISTED}")
+        runs = found.get("runs", []) if isinstance(found, dict) else []
+        return web.json_response({"runs": runs, "problem": problem})
 
     async def _run(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
-        run = await self._asked(f"{INVOCATIONS_ROUTE}/{quote(name, safe='')}")
-        return web.json_response({"run": run, "steps": list(self._state.steps.get(name, ()))})
+        run, problem = await self._asked(f"{INVOCATIONS_ROUTE}/{quote(name, safe='')}")
+        steps = list(self._state.steps.get(name, ()))
+        return web.json_response({"run": run, "steps": steps, "problem": problem})
 
-    async def _asked(self, path: str) -> Any:
-        """What the agent says at *path*, which only a durable handler answers with JSON."""
-        status, _, body = await self._driver.ask(path)
-        if status in {404, 405}:
-            raise MistakeError("The agent has no durable runs, or not this one")
-        if status != 200:
-            raise MistakeError(f"The agent answered {status}")
+    async def _asked(self, path: str) -> tuple[Any, str]:
+        """What the agent says at *path*, which a durable handler alone answers with JSON; else why not."""
         try:
-            return json.loads(body)
+            status, _, body = await self._driver.ask(path)
+        except MistakeError as error:
+            return None, str(error)
+        if status in {404, 405}:
+            return None, "The agent has no durable runs, or not this one"
+        if status != 200:
+            return None, f"The agent answered {status}"
+        try:
+            return json.loads(body), ""
         except (ValueError, RecursionError):
-            raise MistakeError("The agent answered with something that is no JSON") from None
+            return None, "The agent answered with something that is no JSON"
 
     async def _environment(self, request: web.Request) -> web.Response:
         try:

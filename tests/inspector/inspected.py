@@ -108,12 +108,14 @@ async def inspected(
     agent: Path | str = AGENT,
     environment: Mapping[str, str] | None = None,
     command: str = "dev",
+    python: str = sys.executable,
 ) -> AsyncGenerator[Inspected, None]:
     """Run ``agentserver dev`` with the inspector's agent, or another one or *command*, and end it."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "agentserver.cli", command, str(agent), "--port", "0", *options),
+        *(python, "-m", "agentserver.cli", command, str(agent), "--port", "0", *options),
         stderr=asyncio.subprocess.PIPE,
-        env=clean_environment(environment),
+        env=clean_environment(environment) if python == sys.executable else environment,
+        cwd=None if python == sys.executable else Path(agent).parent,
     )
     async with aiohttp.ClientSession() as session:
         dev = Inspected(process, session)

@@ -10,7 +10,7 @@ const SHOWN = 20_000;
 export function contentView(label, text) {
   const isWhole = signal(text.length <= SHOWN);
   return h("div", {},
-    h("pre", { class: "content", tabindex: 0, role: "region", "aria-label": label }, () => (isWhole.value ? text : text.slice(0, SHOWN))),
+    h("pre", { class: "content", tabindex: 0, role: "group", "aria-label": label }, () => (isWhole.value ? text : text.slice(0, SHOWN))),
     h("button", {
       type: "button",
       hidden: () => isWhole.value,

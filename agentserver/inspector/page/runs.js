@@ -32,10 +32,12 @@ export function runsTab() {
   async function look() {
     clearTimeout(timer);
     try {
-      runs.value = (await get("/api/runs")).runs;
+      const listed = await get("/api/runs");
+      if (!listed.problem) runs.value = listed.runs;
       const id = chosen.peek();
-      if (id !== null) shown.value = await get(`/api/runs/${encodeURIComponent(id)}`);
-      problem.value = "";
+      const found = id === null ? null : await get(`/api/runs/${encodeURIComponent(id)}`);
+      if (found?.run) shown.value = found;
+      problem.value = listed.problem || found?.problem || "";
     } catch (error) {
       problem.value = String(error instanceof Error ? error.message : error);
     }
