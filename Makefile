@@ -15,7 +15,7 @@ PEER   := parity/.venv
 NPM    := mkdir -p build && npm install --silent --no-audit --no-fund --prefix build
 
 .PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity \
-	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
+	autobahn aiohttp-suite chaos fuzz compat inspector-test inspector-pictures docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -33,7 +33,11 @@ test: lint types  ## set up and run lint, types and every test; says how long it
 
 inspector-test: $(VENV)/.test  ## some minutes: the inspector's page in a real Chromium, which the system must have; axe-core needs npm
 	$(if $(shell command -v npm),$(NPM) axe-core@4.14.1)
-	$(BIN)/python -m pytest --timeout 900 tests/inspector tests/inspector/check_*.py $(ARGS)
+	$(BIN)/python -m pytest --timeout 900 tests/inspector tests/inspector/check_installed.py \
+		tests/inspector/check_limits.py $(ARGS)
+
+inspector-pictures: $(VENV)/.test  ## the pictures of docs/inspector.md, anew
+	$(BIN)/python -m pytest tests/inspector/check_pictures.py $(ARGS)
 
 test-one: $(VENV)/.test  ## one test file: make test-one FILE=tests/http/test_errors.py
 	$(BIN)/python -m pytest $(FILE) $(ARGS)
