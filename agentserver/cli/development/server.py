@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from agentserver.inspector.tap import Tap
 
-__all__ = ["main"]
+__all__ = ["can_trace", "main"]
 
 
 def main() -> int:
@@ -63,6 +63,14 @@ def main() -> int:
     return Exit.OK
 
 
+def can_trace() -> bool:
+    """Whether OpenTelemetry's SDK is installed, without which there are no spans to show."""
+    try:
+        return find_spec("opentelemetry.sdk") is not None
+    except ImportError:  # of the package around it
+        return False
+
+
 class _Held:
     """What ``agentserver dev`` holds and wants, given to the first host of the program, or its own site."""
 
@@ -89,7 +97,7 @@ class _Held:
             shutdown_timeout=builder.environment.shutdown_timeout,
             shutdown_delay=0,
         )
-        if self.tap is not None and find_spec("opentelemetry.sdk") is not None:
+        if self.tap is not None and can_trace():
             builder.configure_tracing(self._trace)
         if arguments.cors:
             allow_origins(builder.app, arguments.cors)
