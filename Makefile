@@ -13,10 +13,13 @@ POSTGRES_KILLS ?= 200
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 SCHEMATHESIS := build/schemathesis
+# What the tests of the inspector's page need beside Python; nothing of it is in the distribution.
+NPM    := mkdir -p build && npm install --silent --no-audit --no-fund --prefix build
 
 .PHONY: run wheel test test-parallel test-long test-one test-templates lint style types page-types \
 	bench bench-quick bench-rates bench-growth durable-bench check lock hardening parity \
-	autobahn aiohttp-suite schemathesis documents chaos postgres-test fuzz compat inspector-test docs docs-serve docs-check clean
+	autobahn aiohttp-suite schemathesis documents chaos postgres-test fuzz compat \
+	inspector-test inspector-pictures docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -39,8 +42,13 @@ test-parallel: $(VENV)/.test
 test-long: $(VENV)/.test  ## some minutes: the tests that make test has only a short form of
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'long and not alone and not browser and not postgres' $(ARGS)
 
-inspector-test: $(VENV)/.test  ## a minute: the inspector's page in a real Chromium, which the system must have
-	$(BIN)/python -m pytest tests/inspector $(ARGS)
+inspector-test: $(VENV)/.test  ## some minutes: the inspector's page in a real Chromium, which the system must have; axe-core needs npm
+	$(if $(shell command -v npm),$(NPM) axe-core@4.14.1)
+	$(BIN)/python -m pytest --timeout 900 tests/inspector tests/inspector/check_installed.py \
+		tests/inspector/check_limits.py $(ARGS)
+
+inspector-pictures: $(VENV)/.test  ## the pictures of docs/inspector.md, anew
+	$(BIN)/python -m pytest tests/inspector/check_pictures.py $(ARGS)
 
 test-one: $(VENV)/.test  ## one test file: make test-one FILE=tests/http/test_errors.py
 	$(BIN)/python -m pytest $(FILE) $(ARGS)
@@ -61,8 +69,7 @@ types: $(VENV)/.test  ## mypy and pyright, both strict
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 page-types:  ## the types of the inspector's page; needs npm
-	mkdir -p build
-	npm install --silent --no-audit --no-fund --prefix build typescript@5
+	$(NPM) typescript@5.9.3
 	build/node_modules/.bin/tsc --noEmit --allowJs --checkJs --strict --target es2022 --module es2022 \
 		--moduleResolution bundler --lib es2023,dom,dom.iterable agentserver/inspector/page/app.js
 

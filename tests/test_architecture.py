@@ -36,7 +36,7 @@ ARROWS = {
     "actions": {"_http", "_telemetry", "_typed", "_websocket", "durable", "errors", "invocations", "wire"},
     "client": {"_typed", "actions", "errors", "invocations", "wire"},
     "conformance": {"wire", FACE},
-    "inspector": {"_http", "_telemetry", "_version", "client", "wire"},
+    "inspector": {"_http", "_telemetry", "_version", "client", "durable", "wire"},
 }
 ABOVE = {FACE, "testing", "cli"}  # they may use everything below
 # Of actions, the client may use what has no server in it.

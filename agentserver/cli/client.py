@@ -14,7 +14,7 @@ from agentserver.wire import PORT_VARIABLE, PROJECT_ENDPOINT_VARIABLE
 if TYPE_CHECKING:
     from agentserver.client import InvocationsClient
 
-__all__ = ["TOKEN_VARIABLE", "URL_VARIABLE", "calling", "url_of"]
+__all__ = ["TOKEN_VARIABLE", "URL_VARIABLE", "calling", "has_azure_identity", "url_of"]
 
 URL_VARIABLE = "AGENTSERVER_URL"
 TOKEN_VARIABLE = "AGENTSERVER_TOKEN"  # noqa: S105 - the name of a variable, no secret
@@ -86,7 +86,7 @@ def _client(arguments: argparse.Namespace) -> InvocationsClient:
         timeouts=timeouts,
         retry=NO_RETRY,
     )
-    if credential is None and not _has_azure_identity():
+    if credential is None and not has_azure_identity():
         raise CommandError(
             f"A hosted agent needs a token: set {TOKEN_VARIABLE},"
             " or pip install 'agentserver-invocations[hosted]'",
@@ -95,7 +95,8 @@ def _client(arguments: argparse.Namespace) -> InvocationsClient:
     return client
 
 
-def _has_azure_identity() -> bool:
+def has_azure_identity() -> bool:
+    """Whether the package is installed that gives tokens of the hosting platform."""
     try:
         return find_spec("azure.identity") is not None
     except ImportError:  # of the package around it

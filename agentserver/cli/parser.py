@@ -28,6 +28,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "watch": "agentserver.cli.commands.state:watch",
     "runs": "agentserver.cli.commands.runs:runs",
     "connect": "agentserver.cli.commands.connect:connect",
+    "inspect": "agentserver.cli.commands.inspect:inspect",
+    "proxy": "agentserver.cli.commands.proxy:proxy",
     "new": "agentserver.cli.commands.new:new",
     "docs": "agentserver.cli.commands.docs:docs",
     "doctor": "agentserver.cli.commands.doctor:doctor",
@@ -62,7 +64,9 @@ def build() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"agentserver-invocations {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _runs, _connect, _new, _docs, _doctor, _others):
+    for add in (_run, _dev, _invoke, _get, _cancel, _watch, _runs, _connect):
+        add(commands)
+    for add in (_inspect, _proxy, _new, _docs, _doctor, _others):
         add(commands)
     return parser
 
@@ -244,6 +248,38 @@ def _connect(commands: _Commands) -> None:
         help="when the input has ended: seconds of silence before closing (default: 1)",
     )
     _client(parser, "print one JSON object a line for each message and the close")
+
+
+def _inspect(commands: _Commands) -> None:
+    parser = _command(commands, "inspect", "open the inspector's page for an agent that runs elsewhere")
+    _elsewhere(parser)
+    parser.add_argument("--port", type=_port, default=0, help="the relay's TCP port; default: any free one")
+    parser.add_argument(
+        "--inspector-port", metavar="PORT", type=_port, default=0, help="the page's; default: any free one"
+    )
+
+
+def _proxy(commands: _Commands) -> None:
+    parser = _command(
+        commands, "proxy", "let pages of a browser application call a hosted agent, with your token"
+    )
+    _elsewhere(parser)
+    parser.add_argument(
+        "--origin",
+        metavar="ORIGIN",
+        type=_origin,
+        action="append",
+        required=True,
+        help="of the pages that may, such as http://localhost:3000",
+    )
+    parser.add_argument("--port", type=_port, default=8088, help="TCP port (default: 8088); 0: any free one")
+
+
+def _elsewhere(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "url", metavar="URL", help="…/api/projects/PROJECT/agents/AGENT, a project's URL, or a server's"
+    )
+    parser.add_argument("--agent", metavar="NAME", help="the agent's name, if URL is a project's")
 
 
 def _new(commands: _Commands) -> None:

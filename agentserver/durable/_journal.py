@@ -56,6 +56,11 @@ class JournalWriter:
         self.on_stored: Callable[[float], None] | None = None
 
     @property
+    def name(self) -> str:
+        """The run's invocation id."""
+        return self._run.asked.invocation_id
+
+    @property
     def last_event(self) -> int:
         """The id of the last event that was added."""
         return self._last_event
@@ -127,7 +132,7 @@ class JournalWriter:
 
     async def _write(self, changes: Changes) -> None:
         pause = _SHORTEST_PAUSE
-        name = self._run.asked.invocation_id
+        name = self.name
         is_repeated = False
         while True:
             try:

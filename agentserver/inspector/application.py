@@ -11,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -26,6 +27,7 @@ from agentserver.wire import (
     ACTIONS_OPENAPI_ROUTE,
     ASYNCAPI_JSON_ROUTE,
     ASYNCAPI_YAML_ROUTE,
+    INVOCATIONS_ROUTE,
     OPENAPI_ROUTE,
     READINESS_ROUTE,
 )
@@ -36,6 +38,7 @@ _PAGE: Final = Path(__file__).parent / "page"
 _TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _PARTS_AT_ONCE: Final = 2000
 _BODY_LIMIT: Final = 16 * 1024 * 1024
+_RUNS_LISTED: Final = 100
 _BEAT_SECONDS: Final = 5.0
 _DOCUMENTS: Final = {
     "OpenAPI": OPENAPI_ROUTE,
@@ -85,6 +88,9 @@ class Interface:
         app.router.add_get("/api/exchanges/{id:[0-9]+}", self._exchange)
         app.router.add_get("/api/exchanges/{id:[0-9]+}/{form:curl|python|jsonl}", self._copy)
         app.router.add_get("/api/export", self._export)
+        app.router.add_get("/api/traces/{id:[0-9a-f]{32}}", self._trace)
+        app.router.add_get("/api/runs", self._runs)
+        app.router.add_get("/api/runs/{id}", self._run)
         app.router.add_get("/api/environment", self._environment)
         app.router.add_get("/api/documents", self._documents)
         for path, work in (
@@ -153,6 +159,38 @@ class Interface:
     async def _export(self, request: web.Request) -> web.Response:
         exchanges = self._state.exchanges.all()
         return _plain("".join(copies.as_json_lines(each, self._state.start) for each in exchanges))
+
+    async def _trace(self, request: web.Request) -> web.Response:
+        trace = self._state.traces.get(request.match_info["id"])
+        if trace is None:
+            raise web.HTTPNotFound(reason="That trace is not kept any more")
+        return web.json_response(trace.detail(self._state.zero))
+
+    async def _runs(self, request: web.Request) -> web.Response:
+        found, problem = await self._asked(f"{INVOCATIONS_ROUTE}?limit={_RUNS_LISTED}")
+        runs = found.get("runs", []) if isinstance(found, dict) else []
+        return web.json_response({"runs": runs, "problem": problem})
+
+    async def _run(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        run, problem = await self._asked(f"{INVOCATIONS_ROUTE}/{quote(name, safe='')}")
+        steps = list(self._state.steps.get(name, ()))
+        return web.json_response({"run": run, "steps": steps, "problem": problem})
+
+    async def _asked(self, path: str) -> tuple[Any, str]:
+        """What the agent says at *path*, which a durable handler alone answers with JSON; else why not."""
+        try:
+            status, _, body = await self._driver.ask(path)
+        except MistakeError as error:
+            return None, str(error)
+        if status in {404, 405}:
+            return None, "The agent has no durable runs, or not this one"
+        if status != 200:
+            return None, f"The agent answered {status}"
+        try:
+            return json.loads(body), ""
+        except (ValueError, RecursionError):
+            return None, "The agent answered with something that is no JSON"
 
     async def _environment(self, request: web.Request) -> web.Response:
         try:

@@ -30,6 +30,10 @@ class Kind(IntEnum):
     """A log record; JSON."""
     DROPPED = 7
     """So many records were dropped; JSON."""
+    SPAN = 8
+    """A span has begun or ended; JSON."""
+    STEP = 9
+    """A step of a durable run was recorded; JSON."""
 
 
 class Record(NamedTuple):

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import json
 import logging
 import os
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
+import msgspec
 from aiohttp import web
 
 from agentserver._http.server import HostServer
@@ -31,7 +31,8 @@ __all__ = ["Tap", "install"]
 
 _QUEUED_BYTES: Final = 8 * 1024 * 1024
 _RECORD_COST: Final = 100  # bytes that a queued record counts beside its data
-_BATCH_SECONDS: Final = 0.02
+_LATER_COST: Final = 1000
+_BATCH_SECONDS: Final = 0.05
 _FLUSH_SECONDS: Final = 0.5
 
 
@@ -47,7 +48,7 @@ class Tap:
         os.set_inheritable(descriptor, False)
         self._descriptor = descriptor
         self._limit = limit
-        self._queue: deque[Record] = deque()
+        self._queue: deque[Record | _Later] = deque()
         self._size = 0
         self._dropped = 0
         self._gaps: set[int] = set()
@@ -65,14 +66,19 @@ class Tap:
 
     def put(self, kind: Kind, connection: int = 0, data: bytes = b"") -> None:
         """Take a record; never waits for the pipe."""
-        if self._is_broken:
-            return
-        record = Record(kind, connection, time.monotonic(), data)
-        with self._lock:
-            self._queue.append(record)
-            self._size += len(data) + _RECORD_COST
-            while self._size > self._limit and len(self._queue) > 1:
-                self._drop(self._queue.popleft())
+        self._take(Record(kind, connection, time.monotonic(), data), len(data) + _RECORD_COST)
+
+    def put_later(self, kind: Kind, make: Callable[[], bytes]) -> None:
+        """Take a record whose data the tap's own thread makes, soon; none if *make* gives nothing."""
+        self._take(_Later(kind, time.monotonic(), make), _LATER_COST)
+
+    def _take(self, record: Record | _Later, cost: int) -> None:
+        # Without a lock: threads of the agent never wait for each other here. What is lost when two of them
+        # count at once is made good with the next batch, which counts anew.
+        self._queue.append(record)
+        self._size += cost
+        if self._size > self._limit:
+            self._trim()
         if not self._is_wanted.is_set():
             self._is_empty.clear()
             self._is_wanted.set()
@@ -82,11 +88,17 @@ class Tap:
         if self._queue:
             self._is_empty.wait(_FLUSH_SECONDS)
 
-    def _drop(self, record: Record) -> None:
-        self._size -= len(record.data) + _RECORD_COST
-        self._dropped += 1
-        if record.connection:
-            self._gaps.add(record.connection)
+    def _trim(self) -> None:
+        with self._lock, suppress(IndexError):
+            while self._size > self._limit and len(self._queue) > 1:
+                record = self._queue.popleft()
+                self._dropped += 1
+                if isinstance(record, _Later):
+                    self._size -= _LATER_COST
+                    continue
+                self._size -= len(record.data) + _RECORD_COST
+                if record.connection:
+                    self._gaps.add(record.connection)
 
     def _write(self) -> None:
         while not self._is_broken:
@@ -94,16 +106,22 @@ class Tap:
             time.sleep(_BATCH_SECONDS)  # so that a request's few records are one write
             self._is_wanted.clear()
             with self._lock:
-                batch = b"".join(map(encode, [*self._losses(), *self._queue]))
-                self._queue.clear()
+                losses = list(self._losses())
                 self._size = 0
+            batch = b"".join(map(encode, [*losses, *_made(self._taken())]))
             try:
                 while batch:
                     batch = batch[os.write(self._descriptor, batch) :]
             except OSError:  # the parent is gone, and this process will follow
                 self._is_broken = True
+                self._limit = 0
             if not self._queue:
                 self._is_empty.set()
+
+    def _taken(self) -> Iterable[Record | _Later]:
+        with suppress(IndexError):  # they may be trimmed meanwhile
+            for _ in range(len(self._queue)):
+                yield self._queue.popleft()
 
     def _losses(self) -> Iterable[Record]:
         if self._dropped:
@@ -115,12 +133,29 @@ class Tap:
             self._gaps.clear()
 
 
-def install(descriptor: int) -> None:
+class _Later(NamedTuple):
+    """A record whose data is to be made."""
+
+    kind: Kind
+    at: float
+    make: Callable[[], bytes]
+
+
+def _made(records: Iterable[Record | _Later]) -> Iterable[Record]:
+    for record in records:
+        if isinstance(record, Record):
+            yield record
+        elif data := record.make():
+            yield Record(record.kind, 0, record.at, data)
+
+
+def install(descriptor: int) -> Tap:
     """Copy whatever the servers of this process receive and send, and what it logs, to a pipe."""
     tap = Tap(descriptor)
     for server in (web.Server, HostServer):
         _tap_server(server, tap)
     _tap_log(tap)
+    return tap
 
 
 def _tap_server(server: type[web.Server], tap: Tap) -> None:
@@ -144,7 +179,7 @@ class _Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer: Any = transport.get_extra_info("peername")
         port: int = peer[1] if peer and not isinstance(peer, str) else 0  # of a Unix socket there is none
-        self._tap.put(Kind.OPENED, self._number, json.dumps({"port": port}).encode())
+        self._tap.put(Kind.OPENED, self._number, msgspec.json.encode({"port": port}))
         wire = cast("asyncio.Transport", transport)
         self.inner.connection_made(_Transport(wire, self, self._tap, self._number))
 
@@ -192,6 +227,14 @@ class _Transport(asyncio.Transport):
         self._outer = outer
         self._tap = tap
         self._number = number
+        # What is asked for in every request goes to the loop's transport without a call in between.
+        vars(self).update(
+            is_closing=wire.is_closing,
+            get_extra_info=wire.get_extra_info,
+            pause_reading=wire.pause_reading,
+            resume_reading=wire.resume_reading,
+            get_write_buffer_size=wire.get_write_buffer_size,
+        )
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if not self._wire.is_closing():
@@ -271,4 +314,4 @@ class _LogHandler(logging.Handler):
                 "exception": "".join(traceback.format_exception(error)) if error else "",
                 "ids": correlation(),
             }
-            self._tap.put(Kind.LOG, 0, json.dumps(fields, default=str).encode())
+            self._tap.put(Kind.LOG, 0, msgspec.json.encode(fields, enc_hook=str))

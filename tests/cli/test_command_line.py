@@ -167,7 +167,7 @@ async def test_completion_prints_what_a_shell_can_read(shell: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("agentserver in", ["invoke"]),
+        ("agentserver in", ["invoke", "inspect"]),
         ("agentserver invoke --se", ["--session"]),
         ("agentserver run sa", ["samples/"]),
         ("agentserver completion z", ["zsh"]),

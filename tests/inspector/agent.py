@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +14,8 @@ from aiohttp import WSMsgType, web
 from agentserver import InvocationContext, InvocationsServer, InvocationWebSocketHandler, ServerSentEvent
 
 logger = logging.getLogger("developed")
-HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\x1b[31m\u202e"
+HTML = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+HOSTILE = f"{HTML}\x1b[31m\u202e"
 
 
 class DevelopedHandler(InvocationWebSocketHandler):
@@ -24,6 +26,10 @@ class DevelopedHandler(InvocationWebSocketHandler):
         word, _, value = body.decode(errors="replace").partition(" ")
         if word == "events":
             return self.events(int(value))
+        if word == "clock":
+            return self.clock()
+        if word == "headers":
+            return web.Response(text=HTML, content_type="text/html", headers={"x-html": HTML})
         if word == "fail":
             raise LookupError("no such word")
         if word == "log":
@@ -38,6 +44,11 @@ class DevelopedHandler(InvocationWebSocketHandler):
         for number in range(count):
             yield ServerSentEvent(f"event {number}", event="token", id=str(number))
             await asyncio.sleep(0.01)
+
+    async def clock(self) -> AsyncIterator[ServerSentEvent]:
+        for gap in range(0, 40, 2):
+            await asyncio.sleep(gap / 1000)
+            yield ServerSentEvent(str(time.monotonic_ns()))
 
     async def hostile(self) -> AsyncIterator[ServerSentEvent]:
         yield ServerSentEvent(HOSTILE, event="<b>bold</b>")

@@ -104,13 +104,18 @@ class Inspected:
 
 @asynccontextmanager
 async def inspected(
-    *options: str, agent: Path = AGENT, environment: Mapping[str, str] | None = None
+    *options: str,
+    agent: Path | str = AGENT,
+    environment: Mapping[str, str] | None = None,
+    command: str = "dev",
+    python: str = sys.executable,
 ) -> AsyncGenerator[Inspected, None]:
-    """Run ``agentserver dev`` with the inspector's agent, or another one, and end it."""
+    """Run ``agentserver dev`` with the inspector's agent, or another one or *command*, and end it."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "agentserver.cli", "dev", str(agent), "--port", "0", *options),
+        *(python, "-m", "agentserver.cli", command, str(agent), "--port", "0", *options),
         stderr=asyncio.subprocess.PIPE,
-        env=clean_environment(environment),
+        env=clean_environment(environment) if python == sys.executable else environment,
+        cwd=None if python == sys.executable else Path(agent).parent,
     )
     async with aiohttp.ClientSession() as session:
         dev = Inspected(process, session)

@@ -28,6 +28,19 @@ def test_run_imports_nothing_of_it() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_without_opentelemetry_there_are_no_spans_and_nothing_else_is_missing() -> None:
+    program = """
+import sys
+sys.modules["opentelemetry"] = None
+from agentserver.cli.development.server import can_trace
+print(can_trace())
+"""
+    done = subprocess.run(
+        (sys.executable, "-c", program), capture_output=True, text=True, check=True, env=clean_environment()
+    )
+    assert done.stdout.strip() == "False"
+
+
 def test_the_page_stays_within_its_budget_and_names_no_other_machine() -> None:
     files = list(PAGE.iterdir())
     assert {file.suffix for file in files} == {".html", ".css", ".js", ".svg"}

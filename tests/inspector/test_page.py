@@ -128,6 +128,40 @@ async def test_what_a_hostile_agent_says_is_text_and_nothing_else(page: Page) ->
     assert await page.run("document.querySelectorAll('img, b, body script, iframe').length") == 0
 
 
+async def test_html_in_headers_bodies_and_close_reasons_is_text_too(page: Page) -> None:
+    await page.click("Invoke")
+    await page.fill("Body", "headers")
+    await page.click("Send")
+    await page.until(f"({HEADLINE}).includes('200 OK')")
+    await page.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    await page.until(
+        "[...document.querySelectorAll('dd')].some((each) => each.textContent.includes('alert(2)'))"
+    )
+    await page.click("WebSocket")
+    await page.click("Connect")
+    await page.fill("Payload", "close 4001 <b>bye</b><script>alert(3)</script>")
+    send = "document.querySelector('form[aria-label=Message] button[type=submit]')"
+    await page.until(f"{send}.disabled === false && ({send}.click(), true)")
+    await page.until(f"({HEADLINE}).includes('<b>bye</b>')")
+    assert await page.run("document.querySelectorAll('img, b, body script, iframe').length") == 0
+
+
+async def test_a_list_that_is_paused_stays_as_it_is_until_it_goes_on(page: Page, dev: Inspected) -> None:
+    await page.click("Invoke")
+    count = "Number(document.body.innerText.match(/Requests, (\\d+)/)[1])"
+    before = await page.run(count)
+    pause = (
+        "[...document.querySelectorAll('#panel-Invoke label')].find((each) => each.textContent === ' Pause')"
+    )
+    await page.run(f"{pause}.control.click()")
+    await dev.invoke("paused")
+    await dev.exchange(sent=6, end="complete")
+    await asyncio.sleep(0.3)  # in which the page is told of it
+    assert await page.run(count) == before
+    await page.run(f"{pause}.control.click()")
+    await page.until(f"{count} === {before + 1}")
+
+
 async def test_the_log_the_environment_and_the_documents_are_shown(page: Page, dev: Inspected) -> None:
     await dev.invoke("log something to find")
     await page.click("Log")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -12,9 +12,11 @@ from uuid import UUID
 
 import attrs
 import pydantic
+from aiohttp import web
 from msgspec import Meta, Struct
 from typing_extensions import TypedDict
 
+from agentserver import InvocationContext, InvocationHandler
 from tests.typed import kinds
 from tests.typed.kinds import AsDataclass, Delta, Done
 
@@ -184,3 +186,23 @@ CONTRACTS: Final[dict[str, tuple[Any, Any, bool]]] = {
     "engines": (Named, Namesake, False),
     "union_of_engines": (Aliased, Delta | Model, True),
 }
+
+
+def agent_of(name: str, version: str = "3.1") -> type[InvocationHandler]:
+    """A handler with the contract of that name."""
+    taken: Any = CONTRACTS[name][0]
+    given: Any = CONTRACTS[name][1]
+
+    class Replying(InvocationHandler[taken, given]):
+        openapi_version = version
+
+        async def handle(self, request: Any, context: InvocationContext) -> Any:
+            return web.Response(text="taken")
+
+    class Streaming(InvocationHandler[taken, given]):
+        openapi_version = version
+
+        async def handle(self, request: Any, context: InvocationContext) -> AsyncIterator[Any]:
+            yield web.StreamResponse()
+
+    return Streaming if CONTRACTS[name][2] else Replying

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -22,26 +22,7 @@ from agentserver.invocations._typed_documents import openapi_of
 from agentserver.testing import in_process
 from agentserver.wire import OPENAPI_ROUTE
 from tests.servers import ROOT
-from tests.typed.contracts import CONTRACTS
-
-
-def agent_of(name: str, version: str = "3.1") -> type[InvocationHandler]:
-    taken: Any = CONTRACTS[name][0]
-    given: Any = CONTRACTS[name][1]
-
-    class Replying(InvocationHandler[taken, given]):
-        openapi_version = version
-
-        async def handle(self, request: Any, context: InvocationContext) -> Any:
-            return web.Response(text="taken")
-
-    class Streaming(InvocationHandler[taken, given]):
-        openapi_version = version
-
-        async def handle(self, request: Any, context: InvocationContext) -> AsyncIterator[Any]:
-            yield web.StreamResponse()
-
-    return Streaming if CONTRACTS[name][2] else Replying
+from tests.typed.contracts import CONTRACTS, agent_of
 
 
 async def document_of(handler: type[InvocationHandler]) -> Any:
@@ -187,8 +168,8 @@ async def test_docstrings_are_descriptions() -> None:
 PRINT = """
 import asyncio, json, sys
 sys.path.insert(0, {root!r})
-from tests.typed.contracts import CONTRACTS
-from tests.typed.test_openapi import agent_of
+from tests.typed.contracts import CONTRACTS, agent_of
+from tests.typed.contracts import agent_of
 from agentserver._typed.openapi import openapi
 from agentserver.invocations._handler_definition import define
 from agentserver.invocations._typed_documents import openapi_of

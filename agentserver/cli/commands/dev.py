@@ -25,7 +25,7 @@ from agentserver.wire import HOSTING_VARIABLE
 if TYPE_CHECKING:
     from agentserver.inspector.inspector import Inspector
 
-__all__ = ["dev"]
+__all__ = ["dev", "interrupt", "obey", "open_inspector"]
 
 _SIGNALS: Final = {"terminate": "SIGTERM", "kill": "SIGKILL"}
 
@@ -34,9 +34,10 @@ def dev(arguments: argparse.Namespace) -> int:
     """Serve the target and watch its files until Ctrl-C."""
     directories = _directories(arguments)
     changes = changes_in(directories, arguments.include)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     with ExitStack() as stack:
-        inspector = _inspector(arguments)
+        wanted = arguments.inspector and os.name == "posix"  # elsewhere a process inherits no pipe
+        inspector = open_inspector(arguments) if wanted else None
         if inspector is not None:
             inspector.start()
             stack.callback(inspector.close)
@@ -51,16 +52,19 @@ def dev(arguments: argparse.Namespace) -> int:
                 if changed:
                     server.restart(f"{changed} changed")
                 if inspector is not None:
-                    _obey(inspector, server)
+                    obey(inspector, server)
                 server.look()
         except KeyboardInterrupt:
             server.wait_after_interrupt()
     return Exit.OK
 
 
-def _inspector(arguments: argparse.Namespace) -> Inspector | None:
-    if not arguments.inspector or os.name != "posix":  # elsewhere the server's process inherits no pipe
-        return None
+def open_inspector(arguments: argparse.Namespace) -> Inspector:
+    """Make the inspector on the port that *arguments* name.
+
+    Raises:
+        CommandError: If this is no developer's machine, or the port is taken.
+    """
     if os.environ.get(HOSTING_VARIABLE):
         raise CommandError(
             f"the inspector is for a developer's machine, and {HOSTING_VARIABLE} is set:"
@@ -72,7 +76,7 @@ def _inspector(arguments: argparse.Namespace) -> Inspector | None:
     return Inspector(listener, arguments.target)
 
 
-def _obey(inspector: Inspector, server: ServerProcess) -> None:
+def obey(inspector: Inspector, server: ServerProcess) -> None:
     """Do what the inspector's page has asked for."""
     while True:
         try:
@@ -99,5 +103,6 @@ def _directories(arguments: argparse.Namespace) -> list[Path]:
     return directories
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End as Ctrl-C does; for SIGTERM."""
     raise KeyboardInterrupt

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agentserver import FoundryEnvironment
-from agentserver.cli.development.listener import open_listener
+from agentserver.cli.development.listener import address_of, open_listener
 from agentserver.cli.development.variables import read_variables
 from agentserver.cli.terminal.output import note, styled
 from agentserver.errors import AgentServerError
@@ -25,13 +26,20 @@ from agentserver.wire import LOG_FORMAT_VARIABLE, SHUTDOWN_TIMEOUT_VARIABLE
 if TYPE_CHECKING:
     from agentserver.inspector.inspector import Inspector
 
-__all__ = ["ServerProcess"]
+__all__ = ["ServerProcess", "end_with_parent"]
 
 _PROGRAM: Final = "agentserver.cli.development.server"
 _DRAIN_SECONDS: Final = 0.3
 """What requests under way have to end in: who saves a file does not want to wait for the old code."""
 _CLEAN_UP_SECONDS: Final = 0.7
 """What shutdown hooks have after that, until the server is killed."""
+
+
+def end_with_parent(parent: int) -> None:
+    """Stop serving when ``agentserver dev`` is gone, however it went: it would hold the port for ever."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class ServerProcess:
@@ -41,11 +49,17 @@ class ServerProcess:
         arguments: Those of ``agentserver dev``.
         directory: Where the files with variables are looked for, before the working directory.
         inspector: Told what becomes of the server, and given a pipe from it.
+        program: The module that is the server.
     """
 
     def __init__(
-        self, arguments: argparse.Namespace, directory: Path, inspector: Inspector | None = None
+        self,
+        arguments: argparse.Namespace,
+        directory: Path,
+        inspector: Inspector | None = None,
+        program: str = _PROGRAM,
     ) -> None:
+        self._program = program
         self._arguments = arguments
         self._inspector = inspector
         self._directories = dict.fromkeys((directory, Path.cwd()))
@@ -88,10 +102,16 @@ class ServerProcess:
         inspector.agent_started(process.pid, address, variables, self._source_of)
 
     def _command(self, reason: tuple[str, ...], options: dict[str, object]) -> list[str]:
-        command = [sys.executable, "-m", _PROGRAM, self._arguments.target, *reason]
+        command = [sys.executable, "-m", self._program, self._arguments.target, *reason]
         for name, value in options.items():
             command += [] if value is None else [f"--{name.replace('_', '-')}={value}"]
         return command + [f"--cors={origin}" for origin in self._arguments.cors]
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        assert self._listener is not None
+        return address_of(self._listener)
 
     def restart(self, reason: str) -> None:
         """End the server and start it anew; what is wrong with the new one is said, and can be mended."""

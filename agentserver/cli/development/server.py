@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import socket
 import sys
 import threading
 import time
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -19,28 +19,36 @@ from agentserver.cli.commands.run import serve, set_variables
 from agentserver.cli.development.cors import allow_origins
 from agentserver.cli.development.listener import address_of
 from agentserver.cli.development.log import log_for_a_person, own_traceback
+from agentserver.cli.development.process import end_with_parent
 from agentserver.cli.errors import Exit, exit_of
 from agentserver.cli.target import TargetError
 from agentserver.cli.terminal.output import note, styled
 from agentserver.errors import AgentServerError
 from agentserver.wire import LOG_FORMAT_VARIABLE
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from agentserver.inspector.tap import Tap
+
+__all__ = ["can_trace", "main"]
 
 
 def main() -> int:
     """Serve the target that the arguments name."""
     arguments = _arguments()
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
         set_variables(arguments)
         held = _Held(arguments)
         if arguments.log_format is None and LOG_FORMAT_VARIABLE not in os.environ:
             log_for_a_person(FoundryEnvironment.read().log_level, held.announcement)
         if arguments.tap is not None:
+            from agentserver.inspector.step_tap import tap_steps
             from agentserver.inspector.tap import install
 
-            install(arguments.tap)
+            held.tap = install(arguments.tap)
+            tap_steps(held.tap)
         HostBuilder.adjust = held.adjust
         web.TCPSite = held.site  # type: ignore[assignment,misc]  # what makes one, in place of the class
         serve(arguments.target)
@@ -55,6 +63,14 @@ def main() -> int:
     return Exit.OK
 
 
+def can_trace() -> bool:
+    """Whether OpenTelemetry's SDK is installed, without which there are no spans to show."""
+    try:
+        return find_spec("opentelemetry.sdk") is not None
+    except ImportError:  # of the package around it
+        return False
+
+
 class _Held:
     """What ``agentserver dev`` holds and wants, given to the first host of the program, or its own site."""
 
@@ -66,6 +82,7 @@ class _Held:
             self._listener.set_inheritable(False)
             self._address = address_of(self._listener)
         self._is_taken = False
+        self.tap: Tap | None = None
 
     def adjust(self, builder: HostBuilder) -> None:
         """Have the first host listen where the developer is told that it does, and end without delay."""
@@ -80,8 +97,16 @@ class _Held:
             shutdown_timeout=builder.environment.shutdown_timeout,
             shutdown_delay=0,
         )
+        if self.tap is not None and can_trace():
+            builder.configure_tracing(self._trace)
         if arguments.cors:
             allow_origins(builder.app, arguments.cors)
+
+    def _trace(self, provider: TracerProvider) -> None:
+        from agentserver.inspector.span_tap import SpanTap
+
+        assert self.tap is not None
+        provider.add_span_processor(SpanTap(self.tap))
 
     def site(
         self,
@@ -134,13 +159,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--log-level")
     parser.add_argument("--log-format")
     return parser.parse_args()
-
-
-def _end_with_parent(parent: int) -> None:
-    """Stop serving when ``agentserver dev`` is gone, however it went: it would hold the port for ever."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

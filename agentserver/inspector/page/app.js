@@ -1,11 +1,16 @@
 // The page: its header, its tabs, and the panel of the one that is chosen.
+import { actionsTab } from "./actions.js";
 import { liveRegion } from "./announce.js";
+import { choose, chosen } from "./chosen.js";
 import { contractTab } from "./contract.js";
-import { effect, h, signal } from "./dom.js";
+import { followDocuments } from "./documents.js";
+import { effect, h } from "./dom.js";
 import { environmentTab, exitWords } from "./environment.js";
 import { invokeTab, streamTab } from "./invoke.js";
 import { logTab } from "./log.js";
+import { runsTab } from "./runs.js";
 import { about, agent, connection, follow } from "./store.js";
+import { tracesTab } from "./traces.js";
 import { websocketTab } from "./websocket.js";
 
 /** @type {[string, () => Node][]} */
@@ -13,14 +18,16 @@ const TABS = [
   ["Invoke", invokeTab],
   ["Stream", streamTab],
   ["WebSocket", websocketTab],
+  ["Actions", actionsTab],
+  ["Runs", runsTab],
+  ["Traces", tracesTab],
   ["Log", logTab],
   ["Environment", environmentTab],
   ["Contract", contractTab],
 ];
-const TAB_KEY = "inspector-tab";
 const SCHEME_KEY = "inspector-scheme";
 
-const chosen = signal(Math.max(0, TABS.findIndex(([name]) => name === sessionStorage.getItem(TAB_KEY))));
+if (!TABS.some(([name]) => name === chosen.peek())) choose(TABS[0][0]);
 
 function header() {
   return h(
@@ -58,55 +65,50 @@ function tabs() {
   const list = h(
     "div",
     { role: "tablist", "aria-label": "Views", onkeydown: keydown },
-    ...TABS.map(([name], index) => h("button", {
+    ...TABS.map(([name]) => h("button", {
       type: "button",
       role: "tab",
       id: `tab-${name}`,
-      "aria-selected": () => String(index === chosen.value),
+      "aria-selected": () => String(name === chosen.value),
       "aria-controls": `panel-${name}`,
-      tabindex: () => (index === chosen.value ? 0 : -1),
-      onclick: () => choose(index),
+      tabindex: () => (name === chosen.value ? 0 : -1),
+      onclick: () => choose(name),
     }, name)),
   );
 
   /** @param {KeyboardEvent} event */
   function keydown(event) {
     const last = TABS.length - 1;
+    const now = TABS.findIndex(([name]) => name === chosen.peek());
     /** @type {Record<string, number>} */
     const targets = {
-      ArrowRight: chosen.peek() === last ? 0 : chosen.peek() + 1,
-      ArrowLeft: chosen.peek() === 0 ? last : chosen.peek() - 1,
+      ArrowRight: now === last ? 0 : now + 1,
+      ArrowLeft: now === 0 ? last : now - 1,
       Home: 0,
       End: last,
     };
     const target = targets[event.key];
     if (target === undefined) return;
     event.preventDefault();
-    choose(target);
+    choose(TABS[target][0]);
     /** @type {HTMLElement} */ (list.children[target]).focus();
   }
 
   return list;
 }
 
-/** @param {number} index */
-function choose(index) {
-  chosen.value = index;
-  sessionStorage.setItem(TAB_KEY, TABS[index][0]);
-}
-
 /** A tab's panel is made when it is first shown, and kept. */
 function panels() {
-  return TABS.map(([name, make], index) => {
+  return TABS.map(([name, make]) => {
     const panel = h("div", {
       role: "tabpanel",
       id: `panel-${name}`,
       "aria-labelledby": `tab-${name}`,
-      hidden: () => index !== chosen.value,
+      hidden: () => name !== chosen.value,
     });
     let isMade = false;
     effect(() => {
-      if (isMade || index !== chosen.value) return;
+      if (isMade || name !== chosen.value) return;
       isMade = true;
       queueMicrotask(() => panel.append(make()));
     });
@@ -115,4 +117,5 @@ function panels() {
 }
 
 document.body.append(header(), h("nav", {}, tabs()), h("main", {}, ...panels()), liveRegion());
+followDocuments();
 void follow();

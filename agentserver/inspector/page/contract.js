@@ -1,27 +1,10 @@
 // Contract: the documents that the agent serves.
-import { get } from "./api.js";
-import { effect, h, signal } from "./dom.js";
+import { contentView } from "./content.js";
+import { documents, look, problem } from "./documents.js";
+import { h } from "./dom.js";
 import { pretty } from "./format.js";
-import { agent } from "./store.js";
-
-/** @typedef {{name: string, path: string, status: number, type: string, text: string | null}} Document */
 
 export function contractTab() {
-  const documents = signal(/** @type {Document[]} */ ([]));
-  const problem = signal("");
-
-  async function look() {
-    try {
-      documents.value = (await get("/api/documents")).documents;
-      problem.value = "";
-    } catch (error) {
-      problem.value = String(error instanceof Error ? error.message : error);
-    }
-  }
-  effect(() => {
-    if (agent.value.state === "running") void look();
-  });
-
   return h(
     "div",
     {},
@@ -32,7 +15,7 @@ export function contractTab() {
   );
 }
 
-/** @param {Document} found */
+/** @param {import("./documents.js").Document} found */
 function shownDocument(found) {
   return h(
     "section",
@@ -40,6 +23,6 @@ function shownDocument(found) {
     h("h3", {}, `${found.name} · ${found.path} · ${found.status}`),
     found.text === null
       ? h("p", { class: "hint" }, "The handler has none.")
-      : h("pre", { class: "content", tabindex: 0, "aria-label": found.name }, pretty(found.text)),
+      : contentView(found.name, pretty(found.text)),
   );
 }

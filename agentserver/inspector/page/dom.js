@@ -50,7 +50,11 @@ export function signal(value) {
 function flush() {
   for (const effect of waiting) {
     waiting.delete(effect);
-    if (!effect.isOver) effect.run();
+    try {
+      if (!effect.isOver) effect.run();
+    } catch (error) {
+      reportError(error); // the others run all the same
+    }
   }
 }
 
@@ -88,6 +92,22 @@ export function effect(work) {
   };
   current?.owned.push(made);
   made.run();
+}
+
+/**
+ * Read signals without running anew when they change.
+ * @template T
+ * @param {() => T} work
+ * @returns {T}
+ */
+export function untracked(work) {
+  const before = current;
+  current = null;
+  try {
+    return work();
+  } finally {
+    current = before;
+  }
 }
 
 /**

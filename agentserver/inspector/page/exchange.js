@@ -1,85 +1,25 @@
 // One exchange, whole: what was sent, what came, when each part did; replayed and copied from here.
 import { announce } from "./announce.js";
-import { get, getText, post } from "./api.js";
-import { computed, effect, h, signal } from "./dom.js";
+import { getText, post } from "./api.js";
+import { contentView } from "./content.js";
+import { detailOf } from "./details.js";
+import { computed, h, signal } from "./dom.js";
+import { filtered } from "./filtered.js";
 import { bytesOf, duration, hex, line, pretty, shown, size } from "./format.js";
 import { listing } from "./listing.js";
-import { exchanges } from "./store.js";
+import { traces } from "./store.js";
+import { showTrace } from "./traces.js";
 
-/**
- * @typedef {{at: number, sender: string, kind: string, size: number, text?: string, base64?: string,
- *   status?: number, event?: string, event_id?: string, code?: number, reason?: string, more?: boolean,
- *   compressed?: boolean, number: number, gap: number}} Part
- * @typedef {{size: number, whole: boolean, text?: string, base64?: string}} Body
- * @typedef {import("./store.js").Summary & {request: {headers: [string, string][], body: Body},
- *   response: {reason: string, headers: [string, string][], body: Body} | null, dropped: number,
- *   from: number, next: number, list: Part[]}} Detail
- */
-
-const PARTS_KEPT = 20000;
+/** @typedef {import("./details.js").Part} Part */
+/** @typedef {import("./details.js").Body} Body */
+/** @typedef {import("./details.js").Detail} Detail */
 
 /**
  * The chosen exchange, kept up to date while it goes on.
  * @param {import("./dom.js").Signal<number | null>} chosen
  */
 export function exchangeView(chosen) {
-  const detail = signal(/** @type {Detail | null} */ (null));
-  const parts = signal(/** @type {Part[]} */ ([]));
-  const problem = signal("");
-  let isLoading = false;
-  let isStale = false;
-
-  async function load() {
-    isStale = true;
-    if (isLoading) return;
-    isLoading = true;
-    try {
-      while (isStale) {
-        isStale = false;
-        await loadOnce();
-      }
-    } finally {
-      isLoading = false;
-    }
-  }
-
-  async function loadOnce() {
-    const id = chosen.peek();
-    if (id === null) {
-      detail.value = null;
-      parts.value = [];
-      return;
-    }
-    const known = detail.peek()?.id === id ? parts.peek() : [];
-    const last = known.at(-1);
-    const from = last ? last.number + 1 : 0;
-    try {
-      const found = /** @type {Detail} */ (await get(`/api/exchanges/${id}?from=${from}`));
-      if (chosen.peek() !== id) {
-        isStale = true;
-        return;
-      }
-      const fresh = found.list.map((part, index) => ({
-        ...part,
-        number: found.from + index,
-        gap: part.at - (index ? found.list[index - 1].at : (last?.at ?? part.at)),
-      }));
-      parts.value = [...known, ...fresh].slice(-PARTS_KEPT);
-      detail.value = found;
-      problem.value = "";
-      if (found.next < found.parts) isStale = true;
-    } catch (error) {
-      problem.value = String(error instanceof Error ? error.message : error);
-    }
-  }
-
-  const summary = computed(() => exchanges.value.find((each) => each.id === chosen.value) ?? null);
-  effect(() => {
-    void summary.value;
-    void chosen.value;
-    void load();
-  });
-
+  const { detail, parts, problem } = detailOf(() => chosen.value);
   const shownId = computed(() => (chosen.value === null ? null : (detail.value?.id ?? null)));
   return h("section", { class: "exchange", "aria-label": "Exchange" }, () => {
     if (problem.value) return h("p", { class: "error", role: "alert" }, problem.value);
@@ -139,6 +79,10 @@ export function closeWords(closed) {
 function actions(id, detail, isSocket) {
   const copied = signal("");
   const words = signal("");
+  const trace = computed(() => {
+    const invocation = detail.value?.response?.headers.find(([name]) => name.toLowerCase() === "x-agent-invocation-id")?.[1];
+    return traces.value.find((each) => invocation !== undefined && each.invocations.includes(invocation)) ?? null;
+  });
 
   /**
    * @param {string} form
@@ -170,6 +114,11 @@ function actions(id, detail, isSocket) {
   return h(
     "div",
     { class: "row" },
+    h("button", {
+      type: "button",
+      hidden: () => !trace.value,
+      onclick: () => showTrace(trace.peek()?.id ?? ""),
+    }, "Trace"),
     button("Replay", () => void replay()),
     button("Copy as curl", () => void copy("curl", "curl")),
     button("Copy as Python", () => void copy("python", "Python")),
@@ -195,7 +144,7 @@ function actions(id, detail, isSocket) {
 function bodyOf(found) {
   const body = found.response?.body;
   if (!body) return h("p", { class: "hint" }, found.end ? "There was no answer." : "Waiting for the answer…");
-  return h("pre", { class: "content", tabindex: 0, "aria-label": "Response body" }, pretty(shown(body)));
+  return contentView("Response body", pretty(shown(body)));
 }
 
 /** @param {Detail} found */
@@ -212,7 +161,7 @@ function bodyTitle(found) {
 function messageOf(message, isSocket) {
   return h("div", {},
     headersOf(message.headers),
-    isSocket ? null : h("pre", { class: "content", tabindex: 0, "aria-label": "Request body" }, pretty(shown(message.body))),
+    isSocket ? null : contentView("Request body", pretty(shown(message.body))),
   );
 }
 
@@ -230,37 +179,13 @@ function headersOf(headers) {
  * @param {() => number} dropped
  */
 function timeline(parts, dropped) {
-  const filter = signal("");
-  const isPaused = signal(false);
+  const { listed, isPaused, controls } = filtered(() => parts.value, partWords);
   const opened = signal(/** @type {Part | null} */ (null));
-  /** @type {Part[]} */
-  let held = [];
-  const listed = computed(() => {
-    const all = isPaused.value ? held : parts.value;
-    held = all;
-    const wanted = filter.value.toLowerCase();
-    return wanted ? all.filter((part) => partWords(part).toLowerCase().includes(wanted)) : all;
-  });
   return h(
     "div",
     { class: "timeline" },
     h("h3", {}, () => `Timeline, ${listed.value.length} of ${parts.value.length} parts${dropped() ? `, ${dropped()} older ones dropped` : ""}`),
-    h(
-      "div",
-      { class: "row" },
-      h("label", {}, "Filter ", h("input", {
-        type: "search",
-        oninput: (/** @type {Event} */ event) => {
-          filter.value = /** @type {HTMLInputElement} */ (event.target).value;
-        },
-      })),
-      h("label", {}, h("input", {
-        type: "checkbox",
-        onchange: (/** @type {Event} */ event) => {
-          isPaused.value = /** @type {HTMLInputElement} */ (event.target).checked;
-        },
-      }), " Pause"),
-    ),
+    h("div", { class: "row" }, ...controls),
     listing({
       label: "Timeline",
       items: () => listed.value,
@@ -321,6 +246,6 @@ function partView(part) {
         asHex.value = /** @type {HTMLInputElement} */ (event.target).checked;
       },
     }), " hexadecimal"),
-    h("pre", { class: "content", tabindex: 0, "aria-label": "Part" }, () => (asHex.value ? hex(bytes) : pretty(shown(part)))),
+    h("div", {}, () => contentView("Part", asHex.value ? hex(bytes) : pretty(shown(part)))),
   );
 }

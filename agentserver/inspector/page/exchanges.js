@@ -1,8 +1,9 @@
 // The list of exchanges, those of other clients too, beside the one that is chosen.
 import { announce } from "./announce.js";
 import { getText, post } from "./api.js";
-import { computed, effect, h, signal } from "./dom.js";
+import { effect, h, signal } from "./dom.js";
 import { closeWords, exchangeView } from "./exchange.js";
+import { filtered } from "./filtered.js";
 import { duration, line, size, time } from "./format.js";
 import { listing } from "./listing.js";
 import { began, exchanges, failures, forgotten, unrecorded } from "./store.js";
@@ -16,16 +17,7 @@ import { began, exchanges, failures, forgotten, unrecorded } from "./store.js";
  */
 export function exchangesView(label, belongs, call) {
   const chosen = signal(/** @type {number | null} */ (null));
-  const filter = signal("");
-  const isPaused = signal(false);
-  /** @type {Summary[]} */
-  let held = [];
-  const listed = computed(() => {
-    const all = isPaused.value ? held : exchanges.value.filter(belongs);
-    held = all;
-    const wanted = filter.value.toLowerCase();
-    return wanted ? all.filter((each) => words(each).toLowerCase().includes(wanted)) : all;
-  });
+  const { listed, controls } = filtered(() => exchanges.value.filter(belongs), words);
 
   let shownCall = 0;
   effect(() => {
@@ -53,18 +45,7 @@ export function exchangesView(label, belongs, call) {
       h(
         "div",
         { class: "row" },
-        h("label", {}, "Filter ", h("input", {
-          type: "search",
-          oninput: (/** @type {Event} */ event) => {
-            filter.value = /** @type {HTMLInputElement} */ (event.target).value;
-          },
-        })),
-        h("label", {}, h("input", {
-          type: "checkbox",
-          onchange: (/** @type {Event} */ event) => {
-            isPaused.value = /** @type {HTMLInputElement} */ (event.target).checked;
-          },
-        }), " Pause"),
+        ...controls,
         h("button", { type: "button", onclick: () => void exportAll() }, "Export all"),
         h("button", { type: "button", onclick: () => void post("/api/clear", {}) }, "Clear"),
       ),

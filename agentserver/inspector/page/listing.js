@@ -6,15 +6,16 @@ const BEYOND = 8;
 
 /**
  * @template T
- * @param {{label: string, items: () => T[], row: (item: T) => (Node | string)[], key: (item: T) => number,
- *   choose: (item: T) => void, chosen?: () => number | null, follows?: () => boolean, tall?: boolean}} options
- *   `items` are read anew when their signals change; `follows` says whether the newest row is kept in sight
+ * @param {{label: string, items: () => T[], row: (item: T) => (Node | string)[], key: (item: T) => number | string,
+ *   choose: (item: T) => void, chosen?: () => number | string | null, follows?: () => boolean, tall?: boolean,
+ *   turn?: (item: T, isOpen: boolean) => void}} options `items` are read anew when their signals change; `follows`
+ *   says whether the newest row is kept in sight; `turn` folds a row, or unfolds it
  */
 export function listing(options) {
   const id = newId();
   const top = signal(0);
   const height = signal(400);
-  const active = signal(/** @type {number | null} */ (null));
+  const active = signal(/** @type {number | string | null} */ (null));
   const space = h("div", { class: "listing-space", role: "presentation" });
   const box = h(
     "div",
@@ -53,7 +54,7 @@ export function listing(options) {
    * @param {T} item
    * @param {number} index
    * @param {number} count
-   * @param {number | null} chosen
+   * @param {number | string | null} chosen
    */
   function row(item, index, count, chosen) {
     const key = options.key(item);
@@ -85,6 +86,11 @@ export function listing(options) {
     const items = options.items();
     const chosen = options.chosen?.() ?? active.peek();
     const at = items.findIndex((item) => options.key(item) === chosen);
+    if (options.turn && at >= 0 && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
+      event.preventDefault();
+      options.turn(items[at], event.key === "ArrowRight");
+      return;
+    }
     const page = Math.max(1, Math.floor(height.peek() / ROW) - 1);
     /** @type {Record<string, number>} */
     const targets = {

@@ -1,5 +1,6 @@
 // Log: what the agent and agentserver dev have logged.
 import { computed, h, signal } from "./dom.js";
+import { filtered } from "./filtered.js";
 import { line, time } from "./format.js";
 import { listing } from "./listing.js";
 import { valueOf } from "./request.js";
@@ -10,43 +11,24 @@ import { began, logs } from "./store.js";
 const LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"];
 
 export function logTab() {
-  const filter = signal("");
   const least = signal("DEBUG");
-  const isPaused = signal(false);
   const chosen = signal(/** @type {Entry | null} */ (null));
-  /** @type {import("./store.js").LogEntry[]} */
-  let held = [];
+  const { listed: found, isPaused, controls } = filtered(() => logs.value.map((entry, number) => ({ ...entry, number })), words);
   const listed = computed(() => {
-    held = isPaused.value ? held : logs.value;
-    const wanted = filter.value.toLowerCase();
     const level = LEVELS.indexOf(least.value);
-    return held
-      .map((entry, number) => ({ ...entry, number }))
-      .filter((entry) => LEVELS.indexOf(entry.level) >= level)
-      .filter((entry) => !wanted || words(entry).toLowerCase().includes(wanted));
+    return found.value.filter((entry) => LEVELS.indexOf(entry.level) >= level);
   });
   return h(
     "div",
     {},
     h("h2", {}, () => `Log, ${listed.value.length} records`),
     h("div", { class: "row" },
-      h("label", {}, "Filter ", h("input", {
-        type: "search",
-        oninput: (/** @type {Event} */ event) => {
-          filter.value = valueOf(event);
-        },
-      })),
+      ...controls,
       h("label", {}, "Level ", h("select", {
         onchange: (/** @type {Event} */ event) => {
           least.value = valueOf(event);
         },
-      }, ...LEVELS.map((level) => h("option", { value: level }, level)))),
-      h("label", {}, h("input", {
-        type: "checkbox",
-        onchange: (/** @type {Event} */ event) => {
-          isPaused.value = /** @type {HTMLInputElement} */ (event.target).checked;
-        },
-      }), " Pause")),
+      }, ...LEVELS.map((level) => h("option", { value: level }, level))))),
     listing({
       label: "Log",
       tall: true,

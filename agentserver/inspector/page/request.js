@@ -5,7 +5,7 @@ import { h, signal } from "./dom.js";
 
 const KEY = "inspector-draft";
 
-/** @typedef {{method: string, path: string, headers: string, body: string, session: string, key: string, type: string, rate: string, drop: string}} Draft */
+/** @typedef {{method: string, path: string, headers: string, body: string, session: string, key: string, type: string, rate: string, drop: string, filled: string}} Draft */
 
 /** @type {Draft} */
 const FIRST = {
@@ -18,6 +18,7 @@ const FIRST = {
   type: "",
   rate: "",
   drop: "",
+  filled: "Hello",
 };
 
 /** @type {import("./dom.js").Signal<Draft>} */
@@ -27,6 +28,15 @@ export const draft = signal({ ...FIRST, ...JSON.parse(sessionStorage.getItem(KEY
 export function change(changes) {
   draft.value = { ...draft.peek(), ...changes };
   sessionStorage.setItem(KEY, JSON.stringify(draft.peek()));
+}
+
+/**
+ * Put a body where nobody has written one.
+ * @param {string} body
+ */
+export function fill(body) {
+  const { body: now, filled } = draft.peek();
+  if (now === filled) change({ body, filled: body });
 }
 
 /**
@@ -71,9 +81,9 @@ export function requestOf(/** @type {Draft} */ from) {
 
 /**
  * @param {import("./dom.js").Signal<number | null>} call
- * @param {Node} [before] what stands before the body
+ * @param {Node[]} [before] what stands before the body
  */
-export function requestForm(call, before) {
+export function requestForm(call, before = []) {
   const problem = signal("");
 
   async function send(/** @type {Event} */ event) {
@@ -94,7 +104,7 @@ export function requestForm(call, before) {
     h("div", { class: "row" },
       labelled("Method", choice("method", ["POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS"])),
       labelled("Path", input("path"), "grow")),
-    before ?? null,
+    ...before,
     labelled("Body", h("textarea", {
       rows: 10,
       spellcheck: "false",

@@ -7,6 +7,8 @@ import { signal } from "./dom.js";
  *   status: number | null, first: number | null, duration: number | null, sent: number, received: number,
  *   parts: number, end: string, closed: Closed | null}} Summary
  * @typedef {{by: string, code: number, reason: string}} Closed
+ * @typedef {{id: string, name: string, at: number, duration: number | null, spans: number, failed: number,
+ *   running: number, invocations: string[]}} TraceSummary
  * @typedef {{at: number, level: string, logger: string, message: string, exception: string,
  *   ids: Record<string, string>}} LogEntry
  * @typedef {{state: string, life: number, pid: number | null, exit: number | null, address: string}} Agent
@@ -18,7 +20,9 @@ export const about = signal({ version: "", target: "" });
 export const connection = signal("connecting");
 export const exchanges = signal(/** @type {Summary[]} */ ([]));
 export const logs = signal(/** @type {LogEntry[]} */ ([]));
+export const traces = signal(/** @type {TraceSummary[]} */ ([]));
 export const forgotten = signal(0);
+export const tracesForgotten = signal(0);
 export const unrecorded = signal(0);
 /** The exchanges of the page's calls, by the call's number, or why there is none. */
 export const failures = signal(/** @type {Record<number, string>} */ ({}));
@@ -27,27 +31,35 @@ export const began = signal(0);
 
 const LOGS_KEPT = 2000;
 const EXCHANGES_KEPT = 1000;
+const TRACES_KEPT = 200;
 
 /** @type {Map<number, Summary>} */
 let known = new Map();
+/** @type {Map<string, TraceSummary>} */
+let knownTraces = new Map();
 
 /** @param {any} change */
 function take(change) {
   if (change.about) about.value = change.about;
   if (change.clock) {
     known = new Map();
+    knownTraces = new Map();
     logs.value = [];
     began.value = change.clock.started_at * 1000;
   }
   if (change.cleared) {
-    known = new Map(change.cleared.map((/** @type {number} */ id) => [id, known.get(id)]));
+    known = only(known, change.cleared.exchanges);
+    knownTraces = only(knownTraces, change.cleared.traces);
     exchanges.value = [...known.values()];
+    traces.value = [...knownTraces.values()];
     logs.value = [];
   }
   if (change.agent) agent.value = change.agent;
   if (change.exchanges) takeExchanges(change.exchanges);
+  if (change.traces) takeTraces(change.traces);
   if (change.logs) logs.value = [...logs.peek(), ...change.logs].slice(-LOGS_KEPT);
   if (change.failed) failures.value = { ...failures.peek(), [change.failed.call]: change.failed.message };
+  if (change.traces_forgotten !== undefined) tracesForgotten.value = change.traces_forgotten;
   if (change.forgotten !== undefined) forgotten.value = change.forgotten;
   if (change.unrecorded !== undefined) unrecorded.value = change.unrecorded;
 }
@@ -58,6 +70,22 @@ function takeExchanges(changed) {
   const sorted = [...known.values()].sort((one, other) => one.id - other.id).slice(-EXCHANGES_KEPT);
   if (sorted.length < known.size) known = new Map(sorted.map((each) => [each.id, each]));
   exchanges.value = sorted;
+}
+
+/** @param {TraceSummary[]} changed */
+function takeTraces(changed) {
+  for (const each of changed) knownTraces.set(each.id, each);
+  knownTraces = new Map([...knownTraces].slice(-TRACES_KEPT));
+  traces.value = [...knownTraces.values()];
+}
+
+/**
+ * @template Key, Value
+ * @param {Map<Key, Value>} all
+ * @param {Key[]} keys
+ */
+function only(all, keys) {
+  return new Map([...all].filter(([key]) => keys.includes(key)));
 }
 
 /** Follow the inspector for as long as the page is there. */

@@ -1,6 +1,7 @@
 // WebSocket: connections of the page and of others, their frames, and what to send on the page's own.
 import { announce } from "./announce.js";
 import { post } from "./api.js";
+import { attempt } from "./attempt.js";
 import { computed, h, signal } from "./dom.js";
 import { exchangesView } from "./exchanges.js";
 import { base64Of, fromHex } from "./format.js";
@@ -9,35 +10,30 @@ import { exchanges } from "./store.js";
 
 const call = signal(/** @type {number | null} */ (null));
 
-/** @type {import("./dom.js").Signal<boolean>} */
-let isOpen;
+const isOpen = openOf(call);
+
+/**
+ * Whether the WebSocket of a call is open.
+ * @param {import("./dom.js").Signal<number | null>} call
+ */
+export function openOf(call) {
+  return computed(() => exchanges.value.some((each) => each.call === call.value && each.status === 101 && !each.end));
+}
 
 export function websocketTab() {
-  isOpen = computed(() => exchanges.value.some((each) => each.call === call.value && each.status === 101 && !each.end));
   return h(
     "div",
     { class: "split" },
-    h("div", {}, connectForm(), messageForm(), closeForm()),
+    h("div", {}, connectForm(call, () => isOpen.value), messageForm(), closeForm()),
     exchangesView("WebSockets", (each) => each.kind === "websocket", call),
   );
 }
 
-/** @param {() => Promise<void>} work */
-function attempt(work) {
-  const problem = signal("");
-  const run = async (/** @type {Event} */ event) => {
-    event.preventDefault();
-    problem.value = "";
-    try {
-      await work();
-    } catch (error) {
-      problem.value = String(error instanceof Error ? error.message : error);
-    }
-  };
-  return { run, words: h("p", { class: "error", role: "alert" }, () => problem.value) };
-}
-
-function connectForm() {
+/**
+ * @param {import("./dom.js").Signal<number | null>} call the number of the call that connects
+ * @param {() => boolean} isOpen
+ */
+export function connectForm(call, isOpen) {
   const path = h("input", { value: "/invocations_ws", spellcheck: "false", autocomplete: "off" });
   const headers = h("textarea", { rows: 3, spellcheck: "false", placeholder: "x-client-tenant: acme" });
   const { run, words } = attempt(async () => {
@@ -53,7 +49,7 @@ function connectForm() {
     labelled("Headers, one a line", headers, "block"),
     h("div", { class: "row" },
       h("button", { type: "submit", class: "primary" }, "Connect"),
-      h("span", { class: "hint" }, () => (isOpen.value ? "open" : "not open"))),
+      h("span", { class: "hint" }, () => (isOpen() ? "open" : "not open"))),
     words,
   );
 }

@@ -1,0 +1,1 @@
+"""The relay to an agent elsewhere."""
