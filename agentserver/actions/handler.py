@@ -22,7 +22,7 @@ from agentserver.wire import ACTIONS_OPENAPI_ROUTE, ACTIONS_ROUTE
 __all__ = ["InvocationActionHandler"]
 
 
-_ACTIONS: Final = HandlerInterface(
+ACTIONS: Final = HandlerInterface(
     {
         "invoke": ("payload", "context"),
         "get_invocation": ("context",),
@@ -65,7 +65,7 @@ class InvocationActionHandler(InvocationWebSocketHandler):
     max_concurrent_invocations: int = 64
     ping_interval: float = 30.0
 
-    _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET | _ACTIONS
+    _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET | ACTIONS
 
     @classmethod
     def _check(cls) -> None:
