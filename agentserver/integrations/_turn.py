@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec import to_builtins
 
@@ -23,6 +24,7 @@ class Turn:
         state: What the adapter has kept of the session, JSON; ``None`` in its first turn. The adapter sets
             it anew before the turn ends.
         waiting: What the session waits for; the request answers all of it.
+        held: Whatever else the adapter needs while the turn lasts.
     """
 
     request: AgentRequest
@@ -30,6 +32,7 @@ class Turn:
     key: str
     state: bytes | None = None
     waiting: Sequence[HumanRequest] = field(default_factory=list[HumanRequest])
+    held: Any = None
 
     def answer_to(self, request_id: str) -> Answer:
         """The answer to the request of that id, one of `waiting`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import cache
 from typing import Any, ClassVar, Final
@@ -20,7 +20,14 @@ from agentserver.actions.handler import ACTIONS, InvocationActionHandler
 from agentserver.errors import HandlerError
 from agentserver.integrations._errors import unavailable
 from agentserver.integrations._turn import Turn, check_request
-from agentserver.integrations.events import OUTCOMES, AgentEvent, AgentRequest, HumanRequest, Outcome
+from agentserver.integrations.events import (
+    OUTCOMES,
+    AgentEvent,
+    AgentRequest,
+    HumanRequest,
+    Outcome,
+    ToolCall,
+)
 from agentserver.integrations.sessions import MemorySessionStore, SessionStore, session_key
 from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
 from agentserver.invocations.context import InvocationContext
@@ -92,15 +99,16 @@ class AgentHandler(InvocationActionHandler):
             return self._frames(asked, context)
         async with self._turn(asked, context) as turn:
             outcome = await self.answer(turn)
+            body = _ENCODE(outcome)  # what cannot be told is not kept either
             await self._keep(turn, outcome)
-        return web.Response(body=_ENCODE(outcome), headers={hdrs.CONTENT_TYPE: _JSON})
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: _JSON})
 
     async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> AsyncGenerator[Any, None]:
         """Run the turn in *payload*; each event is a chunk of the stream."""
         asked: AgentRequest = contract_of(type(self)).read(_ENCODE(payload))
-        async with aclosing(self._events(asked, context)) as events:
-            async for event in events:
-                yield msgspec.to_builtins(event)
+        async with aclosing(self._events(asked, context, msgspec.to_builtins)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def get_openapi(self, request: web.Request) -> Any:
         """Answer *request* for the document: the body, the events, the JSON."""
@@ -109,20 +117,25 @@ class AgentHandler(InvocationActionHandler):
 
     async def _frames(self, asked: AgentRequest, context: InvocationContext) -> AsyncGenerator[Any, None]:
         yield web.StreamResponse(headers={hdrs.CONTENT_TYPE: _EVENTS, hdrs.CACHE_CONTROL: "no-cache"})
-        async with aclosing(self._events(asked, context)) as events:
-            async for event in events:
-                yield frame_of(event)
+        async with aclosing(self._events(asked, context, frame_of)) as frames:
+            async for frame in frames:
+                yield frame
 
     async def _events(
-        self, asked: AgentRequest, context: InvocationContext
-    ) -> AsyncGenerator[AgentEvent, None]:
+        self, asked: AgentRequest, context: InvocationContext, write: Callable[[AgentEvent], Any]
+    ) -> AsyncGenerator[Any, None]:
+        """What *write* makes of each event of a turn."""
         async with self._turn(asked, context) as turn:
             items = self.events(turn)
+            told = {asked.id for asked in turn.waiting}  # in the turn before, as it came to wait
             try:
                 async for event in items:
+                    if told and isinstance(event, ToolCall) and event.id in told:
+                        continue
+                    written = write(event)
                     if isinstance(event, OUTCOMES):
                         await self._keep(turn, event)  # before the client knows, so that its next call finds it
-                    yield event
+                    yield written
             finally:
                 if isinstance(items, AsyncGenerator):
                     await items.aclose()
@@ -136,9 +149,12 @@ class AgentHandler(InvocationActionHandler):
         async with lock:
             turn = Turn(asked, context, key)
             with unavailable():
-                await self._load(turn)
-                check_request(asked, turn.waiting)
-                yield turn
+                try:
+                    await self._load(turn)
+                    check_request(asked, turn.waiting)
+                    yield turn
+                finally:
+                    await self._release(turn)
 
     async def _load(self, turn: Turn) -> None:
         """Find what is kept of *turn*'s session."""
@@ -146,6 +162,9 @@ class AgentHandler(InvocationActionHandler):
         if found is not None:
             kept = _READ_KEPT(found)
             turn.state, turn.waiting = bytes(kept.state), kept.waiting
+
+    async def _release(self, turn: Turn) -> None:
+        """Give back what *turn* holds, whether or not it has been kept."""
 
     async def _keep(self, turn: Turn, outcome: Outcome) -> None:
         """Keep what *turn* has made of its session."""

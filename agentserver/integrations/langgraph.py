@@ -1,0 +1,215 @@
+"""Graphs of LangGraph as handlers; the extra ``langgraph`` installs it.
+
+.. code-block:: python
+
+    class Weather(LangGraphHandler):
+        graph = builder.compile()
+
+
+    InvocationsServer.run(Weather)
+
+A session is a thread of the graph. A graph that was compiled with a checkpointer keeps it there, as long as
+that does; of one without, the last checkpoint is in ``sessions``. ``interrupt()`` makes the run wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Iterator
+from typing import Any, cast
+
+from langchain_core.callbacks import UsageMetadataCallbackHandler
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Command
+from pydantic_core import to_jsonable_python
+
+from agentserver.integrations._langgraph_checkpoints import (
+    Graph,
+    Place,
+    dump,
+    own_place,
+    requests_of,
+    restore,
+    thread,
+    with_saver,
+)
+from agentserver.integrations._tracing import is_traced
+from agentserver.integrations.events import (
+    AgentEvent,
+    Done,
+    HumanRequest,
+    Outcome,
+    TextDelta,
+    ToolCall,
+    ToolResult,
+    Usage,
+    WaitingForHuman,
+)
+from agentserver.integrations.handler import AgentHandler, Turn
+
+__all__ = ["LangGraphHandler"]
+
+
+class LangGraphHandler(AgentHandler):
+    """Serves a LangGraph graph.
+
+    Attributes:
+        graph: The compiled graph; set it in the class, or in the constructor.
+        text_nodes: The nodes whose models speak to the caller; ``None`` is all of them. What other models
+            write, such as one that only routes, is no `TextDelta`.
+    """
+
+    graph: Graph
+    text_nodes: Collection[str] | None = None
+
+    def input(self, turn: Turn) -> Any:
+        """What the graph is given in *turn*: the message, for a state with ``messages``."""
+        return {"messages": [{"role": "user", "content": turn.request.message or ""}]}
+
+    def config(self, turn: Turn) -> RunnableConfig:
+        """What *turn* is run with beside its thread, such as a ``recursion_limit``; nothing by default."""
+        return {}
+
+    def output(self, state: Any) -> Any:
+        """The answer in the last *state*: the last message's text, or all of a state without ``messages``."""
+        messages = cast("dict[str, Any]", state).get("messages") if isinstance(state, dict) else None
+        last: Any = messages[-1] if messages else None
+        return to_jsonable_python(state) if last is None else str(last.text)
+
+    async def events(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
+        """As `AgentHandler.events`; text of models, calls of tools and their results."""
+        place: Place = turn.held
+        usage = UsageMetadataCallbackHandler()
+        speech = _Speech(self.text_nodes, outputs=self.tool_outputs)
+        state: Any = None
+        waiting: list[HumanRequest] = []
+        parts = place.graph.astream(
+            self._input(turn),
+            self._config(turn, usage),
+            stream_mode=["messages", "values"],
+            subgraphs=True,
+            version="v2",
+        )
+        async for part in parts:
+            if part["type"] == "messages":
+                message, metadata = part["data"]
+                for event in speech.hear(message, metadata.get("langgraph_node")):
+                    yield event
+            elif part["type"] == "values" and not part["ns"]:
+                state, waiting = part["data"], requests_of(part["interrupts"])
+        for event in speech.calls():
+            yield event
+        yield self._outcome(state, waiting, usage)
+
+    async def answer(self, turn: Turn) -> Outcome:
+        """As `AgentHandler.answer`; models are not asked to stream."""
+        place: Place = turn.held
+        usage = UsageMetadataCallbackHandler()
+        result = await place.graph.ainvoke(self._input(turn), self._config(turn, usage), version="v2")
+        return self._outcome(result.value, requests_of(result.interrupts), usage)
+
+    def _outcome(
+        self, state: Any, waiting: list[HumanRequest], usage: UsageMetadataCallbackHandler
+    ) -> Outcome:
+        return WaitingForHuman(waiting) if waiting else Done(self.output(state), _usage(usage))
+
+    def _input(self, turn: Turn) -> Any:
+        if not turn.waiting:
+            return self.input(turn)
+        return Command(resume={asked.id: turn.answer_to(asked.id).value for asked in turn.waiting})
+
+    def _config(self, turn: Turn, usage: UsageMetadataCallbackHandler) -> RunnableConfig:
+        place: Place = turn.held
+        callbacks: list[Any] = [usage]
+        if is_traced():
+            from agentserver.integrations._langchain_spans import LangChainSpans  # others do not pay for it
+
+            callbacks.append(LangChainSpans())
+        return merge_configs(self.config(turn), place.config, {"callbacks": callbacks})
+
+    async def _load(self, turn: Turn) -> None:
+        if isinstance(self.graph.checkpointer, BaseCheckpointSaver):
+            turn.held, asked = await own_place(self.graph, turn.key)
+            turn.waiting = requests_of(asked)
+            return
+        graph, saver = with_saver(self.graph, type(self))
+        turn.held = place = Place(graph, thread(turn.key), saver)
+        await super()._load(turn)
+        if turn.state is not None:
+            await restore(place, turn.state)
+
+    async def _keep(self, turn: Turn, outcome: Outcome) -> None:
+        place: Place = turn.held
+        if place.saver is not None:
+            turn.state = await dump(place, waiting=isinstance(outcome, WaitingForHuman))
+            await super()._keep(turn, outcome)
+
+    async def _release(self, turn: Turn) -> None:
+        place: Place | None = turn.held
+        if place is not None and place.saver is not None:
+            place.saver.delete_thread(turn.key)
+
+
+class _Speech:
+    """Makes events of the messages of a run, in the order in which they come.
+
+    Args:
+        nodes: Whose text is heard; ``None`` is everybody's.
+        outputs: Whether what tools gave is shown.
+    """
+
+    def __init__(self, nodes: Collection[str] | None, *, outputs: bool) -> None:
+        self._nodes = nodes
+        self._outputs = outputs
+        # What models have said of calls so far, by the message's id: a call comes in pieces.
+        self._unfinished: dict[str | None, AIMessageChunk] = {}
+
+    def hear(self, message: BaseMessage, node: str | None) -> Iterator[AgentEvent]:
+        """Hear a whole *message* of *node*, or a piece of one."""
+        if isinstance(message, AIMessageChunk):
+            yield from self._text(message, node)
+            yield from self._piece(message)
+        elif isinstance(message, AIMessage):
+            yield from self._text(message, node)
+            yield from _calls(message)
+        elif isinstance(message, ToolMessage):
+            yield from self.calls()
+            failed = message.status == "error"
+            output = to_jsonable_python(message.content) if self._outputs and not failed else None
+            yield ToolResult(message.tool_call_id, message.name or "", failed, output)
+
+    def calls(self) -> Iterator[AgentEvent]:
+        """The calls that have been heard of and not been told yet."""
+        for message in self._unfinished.values():
+            yield from _calls(message)
+        self._unfinished.clear()
+
+    def _text(self, message: AIMessage, node: str | None) -> Iterator[AgentEvent]:
+        text = message.text
+        if text and (self._nodes is None or node in self._nodes):
+            yield TextDelta(str(text))
+
+    def _piece(self, message: AIMessageChunk) -> Iterator[AgentEvent]:
+        known = self._unfinished.get(message.id)
+        if known is not None:
+            self._unfinished[message.id] = known + message
+        elif message.tool_call_chunks:
+            self._unfinished[message.id] = message
+        if message.chunk_position == "last" and message.id in self._unfinished:
+            yield from _calls(self._unfinished.pop(message.id))
+
+
+def _calls(message: AIMessage) -> Iterator[AgentEvent]:
+    for call in message.tool_calls:
+        yield ToolCall(call["id"] or "", call["name"], call["args"])
+    for wrong in message.invalid_tool_calls:
+        yield ToolCall(wrong["id"] or "", wrong["name"] or "", wrong["args"])
+
+
+def _usage(heard: UsageMetadataCallbackHandler) -> Usage | None:
+    models = heard.usage_metadata.values()
+    if not models:
+        return None
+    return Usage(sum(one["input_tokens"] for one in models), sum(one["output_tokens"] for one in models))
