@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -26,7 +26,7 @@ _BUSY: Final = frozenset({408, 429})
 
 
 @contextmanager
-def unavailable() -> Iterator[None]:
+def unavailable() -> Generator[None, None, None]:
     """Around a turn: a model that is busy, failing or away becomes 503 ``unavailable``.
 
     All else stays as it is, and reaches the caller as ``internal_error`` without a word of it.

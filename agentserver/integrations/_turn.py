@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ class Turn:
             it anew before the turn ends.
         waiting: What the session waits for; the request answers all of it.
         held: Whatever else the adapter needs while the turn lasts.
+        ending: What is called when the turn is over, however it ended.
     """
 
     request: AgentRequest
@@ -33,6 +35,7 @@ class Turn:
     state: bytes | None = None
     waiting: Sequence[HumanRequest] = field(default_factory=list[HumanRequest])
     held: Any = None
+    ending: ExitStack = field(default_factory=ExitStack)
 
     def answer_to(self, request_id: str) -> Answer:
         """The answer to the request of that id, one of `waiting`."""
@@ -52,7 +55,7 @@ def check_request(request: AgentRequest, waiting: Sequence[HumanRequest]) -> Non
     if request.answers and says_something:
         raise BadRequestError("Send answers or a message, not both")
     if waiting and not request.answers:
-        raise _Waiting(waiting)
+        raise _WaitingError(waiting)
     if not request.answers:
         return
     if not waiting:
@@ -71,7 +74,7 @@ def _ids(waiting: Sequence[HumanRequest]) -> str:
     return ", ".join(asked.id for asked in waiting)
 
 
-class _Waiting(InvocationError):
+class _WaitingError(InvocationError):
     def __init__(self, waiting: Sequence[HumanRequest]) -> None:
         super().__init__(
             "waiting_for_human", f"The session waits for answers to: {_ids(waiting)}", status=409

@@ -77,8 +77,9 @@ class AgentHandler(InvocationActionHandler):
     @classmethod
     def _check(cls) -> None:
         super()._check()
-        if not isinstance(cls.tool_outputs, bool):
-            raise HandlerError(f"{cls.__name__}.tool_outputs is {cls.tool_outputs!r}: set it to True or False")
+        shown: Any = cls.tool_outputs
+        if not isinstance(shown, bool):
+            raise HandlerError(f"{cls.__name__}.tool_outputs is {shown!r}: set it to True or False")
 
     @abstractmethod
     def events(self, turn: Turn) -> AsyncIterator[AgentEvent]:
@@ -134,7 +135,9 @@ class AgentHandler(InvocationActionHandler):
                         continue
                     written = write(event)
                     if isinstance(event, OUTCOMES):
-                        await self._keep(turn, event)  # before the client knows, so that its next call finds it
+                        await self._keep(
+                            turn, event
+                        )  # before the client knows, so that its next call finds it
                     yield written
             finally:
                 if isinstance(items, AsyncGenerator):
@@ -148,13 +151,10 @@ class AgentHandler(InvocationActionHandler):
             _LOCKS[kind, key] = lock = asyncio.Lock()
         async with lock:
             turn = Turn(asked, context, key)
-            with unavailable():
-                try:
-                    await self._load(turn)
-                    check_request(asked, turn.waiting)
-                    yield turn
-                finally:
-                    await self._release(turn)
+            with unavailable(), turn.ending:
+                await self._load(turn)
+                check_request(asked, turn.waiting)
+                yield turn
 
     async def _load(self, turn: Turn) -> None:
         """Find what is kept of *turn*'s session."""
@@ -162,9 +162,6 @@ class AgentHandler(InvocationActionHandler):
         if found is not None:
             kept = _READ_KEPT(found)
             turn.state, turn.waiting = bytes(kept.state), kept.waiting
-
-    async def _release(self, turn: Turn) -> None:
-        """Give back what *turn* holds, whether or not it has been kept."""
 
     async def _keep(self, turn: Turn, outcome: Outcome) -> None:
         """Keep what *turn* has made of its session."""

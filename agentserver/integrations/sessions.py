@@ -139,10 +139,10 @@ class FileSessionStore:
                 file.write(state)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, path)  # noqa: PTH105 - of two names in one directory
+            os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(name)  # noqa: PTH108 - as above
+                os.unlink(name)
             raise
 
 

@@ -28,7 +28,7 @@ from aiohttp import web
 
 from tests.frameworks import responses_protocol
 
-SECRET: Final = "sk-the-key-of-nobody"
+KEY_OF_NOBODY: Final = "sk-the-key-of-nobody"
 _WEATHER: Final = re.compile(r"weather in (\w+)")
 _REFUND: Final = re.compile(r"refund ([\w-]+)")
 _FAIL: Final = re.compile(r"fail (\d{3})")
@@ -104,7 +104,8 @@ class StandIn:
             for message in messages[since[0] if since else 0 :]
             if message["role"] == "tool"
         ]
-        tools = {tool["function"]["name"] for tool in body.get("tools") or []}
+        offered: list[dict[str, Any]] = body.get("tools") or []
+        tools: set[str] = {tool["function"]["name"] for tool in offered}
         refused = _refusal(said[-1] if said else "")
         if refused is not None:
             return refused
@@ -118,7 +119,8 @@ class StandIn:
         """Answer ``POST /v1/responses``."""
         body = await self._read(request)
         said, outputs = responses_protocol.read_input(body["input"])
-        tools = {tool["name"] for tool in body.get("tools") or [] if "name" in tool}
+        offered: list[dict[str, Any]] = body.get("tools") or []
+        tools: set[str] = {tool["name"] for tool in offered if "name" in tool}
         refused = _refusal(said[-1] if said else "")
         if refused is not None:
             return refused
@@ -161,18 +163,19 @@ class StandIn:
 
 def _refusal(words: str) -> web.Response | None:
     if words == "secret":
-        return web.json_response({"error": {"message": f"no access with {SECRET}"}}, status=400)
+        return web.json_response({"error": {"message": f"no access with {KEY_OF_NOBODY}"}}, status=400)
     found = _FAIL.fullmatch(words)
     if found is None:
         return None
-    error = {"error": {"message": f"failed with {SECRET}"}}
+    error = {"error": {"message": f"failed with {KEY_OF_NOBODY}"}}
     return web.json_response(error, status=int(found[1]), headers={"retry-after-ms": "1"})
 
 
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    return "".join(part.get("text", "") for part in content or [])
+    parts: list[dict[str, Any]] = content or []
+    return "".join(part.get("text", "") for part in parts)
 
 
 _USAGE: Final = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

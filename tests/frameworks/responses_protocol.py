@@ -21,9 +21,7 @@ def read_input(given: Any) -> tuple[list[str], list[str]]:
     """What the user has said, and what tools have given since."""
     said: list[str] = []
     outputs: list[str] = []
-    items: list[dict[str, Any]] = (
-        [{"role": "user", "content": given}] if isinstance(given, str) else given
-    )
+    items: list[dict[str, Any]] = [{"role": "user", "content": given}] if isinstance(given, str) else given
     for item in items:
         if item.get("role") == "user":
             content = item["content"]
@@ -52,7 +50,7 @@ def whole(text: str, calls: Sequence[ToolCall], status: str = "completed") -> di
 
 
 def _message(text: str) -> dict[str, Any]:
-    content = [{"type": "output_text", "text": text, "annotations": []}]
+    content: list[dict[str, Any]] = [{"type": "output_text", "text": text, "annotations": []}]
     return {"id": "msg-1", "type": "message", "role": "assistant", "status": "completed", "content": content}
 
 
@@ -78,8 +76,8 @@ def _events(pieces: Sequence[str], calls: Sequence[ToolCall], *, cut: bool) -> I
     yield {"type": "response.created", "response": whole("", [], "in_progress")}
     if text:
         place = {"item_id": "msg-1", "output_index": 0, "content_index": 0}
-        message = {**_message(""), "content": [], "status": "in_progress"}
-        part = {"type": "output_text", "text": "", "annotations": []}
+        message: dict[str, Any] = {**_message(""), "content": [], "status": "in_progress"}
+        part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": []}
         yield {"type": "response.output_item.added", "output_index": 0, "item": message}
         yield {"type": "response.content_part.added", **place, "part": part}
         for piece in pieces:

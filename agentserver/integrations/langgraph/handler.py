@@ -1,40 +1,17 @@
-"""Graphs of LangGraph as handlers; the extra ``langgraph`` installs it.
-
-.. code-block:: python
-
-    class Weather(LangGraphHandler):
-        graph = builder.compile()
-
-
-    InvocationsServer.run(Weather)
-
-A session is a thread of the graph. A graph that was compiled with a checkpointer keeps it there, as long as
-that does; of one without, the last checkpoint is in ``sessions``. ``interrupt()`` makes the run wait.
-"""
+"""The handler of a graph of LangGraph."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from typing import Any, cast
 
 from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.types import Command
+from langgraph.types import Command, GraphOutput, StreamPart
 from pydantic_core import to_jsonable_python
 
-from agentserver.integrations._langgraph_checkpoints import (
-    Graph,
-    Place,
-    dump,
-    own_place,
-    requests_of,
-    restore,
-    thread,
-    with_saver,
-)
 from agentserver.integrations._tracing import is_traced
 from agentserver.integrations.events import (
     AgentEvent,
@@ -48,6 +25,16 @@ from agentserver.integrations.events import (
     WaitingForHuman,
 )
 from agentserver.integrations.handler import AgentHandler, Turn
+from agentserver.integrations.langgraph._checkpoints import (
+    Graph,
+    Place,
+    dump,
+    own_place,
+    requests_of,
+    restore,
+    thread,
+    with_saver,
+)
 
 __all__ = ["LangGraphHandler"]
 
@@ -80,19 +67,19 @@ class LangGraphHandler(AgentHandler):
 
     async def events(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
         """As `AgentHandler.events`; text of models, calls of tools and their results."""
-        place: Place = turn.held
+        graph: Any = _place(turn).graph
         usage = UsageMetadataCallbackHandler()
         speech = _Speech(self.text_nodes, outputs=self.tool_outputs)
         state: Any = None
         waiting: list[HumanRequest] = []
-        parts = place.graph.astream(
+        parts = graph.astream(
             self._input(turn),
             self._config(turn, usage),
             stream_mode=["messages", "values"],
             subgraphs=True,
             version="v2",
         )
-        async for part in parts:
+        async for part in cast("AsyncIterator[StreamPart[Any, Any]]", parts):
             if part["type"] == "messages":
                 message, metadata = part["data"]
                 for event in speech.hear(message, metadata.get("langgraph_node")):
@@ -105,9 +92,11 @@ class LangGraphHandler(AgentHandler):
 
     async def answer(self, turn: Turn) -> Outcome:
         """As `AgentHandler.answer`; models are not asked to stream."""
-        place: Place = turn.held
+        graph: Any = _place(turn).graph
         usage = UsageMetadataCallbackHandler()
-        result = await place.graph.ainvoke(self._input(turn), self._config(turn, usage), version="v2")
+        result: GraphOutput[Any] = await graph.ainvoke(
+            self._input(turn), self._config(turn, usage), version="v2"
+        )
         return self._outcome(result.value, requests_of(result.interrupts), usage)
 
     def _outcome(
@@ -121,35 +110,38 @@ class LangGraphHandler(AgentHandler):
         return Command(resume={asked.id: turn.answer_to(asked.id).value for asked in turn.waiting})
 
     def _config(self, turn: Turn, usage: UsageMetadataCallbackHandler) -> RunnableConfig:
-        place: Place = turn.held
         callbacks: list[Any] = [usage]
         if is_traced():
-            from agentserver.integrations._langchain_spans import LangChainSpans  # others do not pay for it
+            from agentserver.integrations.langgraph._spans import LangChainSpans  # others do not pay for it
 
-            callbacks.append(LangChainSpans())
-        return merge_configs(self.config(turn), place.config, {"callbacks": callbacks})
+            spans = LangChainSpans()
+            turn.ending.push(spans.over)
+            callbacks.append(spans)
+        return merge_configs(self.config(turn), _place(turn).config, {"callbacks": callbacks})
 
     async def _load(self, turn: Turn) -> None:
-        if isinstance(self.graph.checkpointer, BaseCheckpointSaver):
-            turn.held, asked = await own_place(self.graph, turn.key)
+        checkpointer: Any = cast("Any", self.graph).checkpointer  # partly without types
+        if checkpointer:
+            turn.held, asked = await own_place(self.graph, checkpointer, turn.key)
             turn.waiting = requests_of(asked)
             return
         graph, saver = with_saver(self.graph, type(self))
-        turn.held = place = Place(graph, thread(turn.key), saver)
+        turn.held = place = Place(turn.key, graph, thread(turn.key), saver)
+        turn.ending.callback(saver.delete_thread, turn.key)
         await super()._load(turn)
         if turn.state is not None:
             await restore(place, turn.state)
 
     async def _keep(self, turn: Turn, outcome: Outcome) -> None:
-        place: Place = turn.held
+        place = _place(turn)
         if place.saver is not None:
             turn.state = await dump(place, waiting=isinstance(outcome, WaitingForHuman))
             await super()._keep(turn, outcome)
 
-    async def _release(self, turn: Turn) -> None:
-        place: Place | None = turn.held
-        if place is not None and place.saver is not None:
-            place.saver.delete_thread(turn.key)
+
+def _place(turn: Turn) -> Place:
+    assert isinstance(turn.held, Place)
+    return turn.held
 
 
 class _Speech:

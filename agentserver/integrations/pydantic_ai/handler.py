@@ -1,16 +1,4 @@
-"""Agents of Pydantic AI as handlers; the extra ``pydantic-ai`` installs it.
-
-.. code-block:: python
-
-    class Weather(PydanticAIHandler):
-        agent = Agent("openai:gpt-5-mini", tools=[get_weather])
-
-
-    InvocationsServer.run(Weather)
-
-A session is the agent's message history, as JSON in ``sessions``. A tool that needs approval, or is answered
-from outside, makes the run wait: give the agent ``DeferredToolRequests`` as one of its output types.
-"""
+"""The handler of an agent of Pydantic AI."""
 
 from __future__ import annotations
 
@@ -67,13 +55,13 @@ class PydanticAIHandler(AgentHandler):
 
     agent: AbstractAgent[Any, Any]
 
-    def prompt(self, turn: Turn) -> str | Sequence[UserContent] | None:
+    def input(self, turn: Turn) -> str | Sequence[UserContent] | None:
         """What the agent is told in *turn*: its message. Override it to make use of its ``data``."""
         return turn.request.message
 
-    def deps(self, turn: Turn) -> Any:
-        """The dependencies that the tools of *turn* find in their ``RunContext``; none by default."""
-        return None
+    def options(self, turn: Turn) -> dict[str, Any]:
+        """Further arguments of ``agent.run`` for *turn*: ``deps``, ``usage_limits``, …; none by default."""
+        return {}
 
     async def events(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
         """As `AgentHandler.events`; text of the model, calls of functions and their results."""
@@ -99,17 +87,19 @@ class PydanticAIHandler(AgentHandler):
         return _outcome(turn, await self.agent.run(self._prompt(turn), **self._arguments(turn)))
 
     def _prompt(self, turn: Turn) -> str | Sequence[UserContent] | None:
-        return None if turn.waiting else self.prompt(turn)
+        return None if turn.waiting else self.input(turn)
 
     def _arguments(self, turn: Turn) -> dict[str, Any]:
         arguments: dict[str, Any] = {
-            "deps": self.deps(turn),
-            "message_history": None if turn.state is None else ModelMessagesTypeAdapter.validate_json(turn.state),
+            **self.options(turn),
+            "message_history": None
+            if turn.state is None
+            else ModelMessagesTypeAdapter.validate_json(turn.state),
         }
         if turn.waiting:
             arguments["deferred_tool_results"] = _answers(turn)
         if is_traced():
-            arguments["capabilities"] = _instrumentation()
+            arguments["capabilities"] = [*arguments.get("capabilities", ()), *_instrumentation()]
         return arguments
 
     def _result(self, event: FunctionToolResultEvent) -> ToolResult:

@@ -11,23 +11,25 @@ import msgspec
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.pregel import Pregel
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Interrupt, StateSnapshot
 
 from agentserver.integrations.events import HumanRequest
 
-Graph = Pregel[Any, Any, Any, Any]
+Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 
 class Place(NamedTuple):
     """Where a turn runs.
 
     Args:
+        thread_id: The session's thread.
         graph: The graph, with something that keeps its checkpoints.
         config: The thread, and the checkpoint to go on from.
         saver: Keeps them for the length of the turn; ``None`` if they stay where the graph keeps its own.
     """
 
+    thread_id: str
     graph: Graph
     config: RunnableConfig
     saver: InMemorySaver | None
@@ -62,26 +64,27 @@ async def last_turn(graph: Graph, config: RunnableConfig) -> StateSnapshot | Non
     return None
 
 
-async def own_place(graph: Graph, key: str) -> tuple[Place, Sequence[Interrupt[Any]]]:
+async def own_place(
+    graph: Graph, checkpointer: BaseCheckpointSaver[Any], key: str
+) -> tuple[Place, Sequence[Interrupt[Any]]]:
     """Where to go on in a graph that keeps its own checkpoints, and what is asked there."""
     config = thread(key)
     latest = await graph.aget_state(config)
     if latest.interrupts or not latest.next:
-        return Place(graph, config, None), latest.interrupts
+        return Place(key, graph, config, None), latest.interrupts
     found = await last_turn(graph, config)
     if found is None:
-        assert isinstance(graph.checkpointer, BaseCheckpointSaver)
-        await graph.checkpointer.adelete_thread(key)
-        return Place(graph, config, None), ()
-    return Place(graph, found.config, None), found.interrupts
+        await checkpointer.adelete_thread(key)
+        return Place(key, graph, config, None), ()
+    return Place(key, graph, found.config, None), found.interrupts
 
 
 async def dump(place: Place, *, waiting: bool) -> bytes:
     """The thread of *place* as JSON: the last checkpoint, and those of its subgraphs that are needed."""
     saver = _saver(place)
     found: dict[str, CheckpointTuple] = {}
-    async for kept in saver.alist({"configurable": {"thread_id": _thread_of(place)}}):
-        namespace: str = kept.config["configurable"]["checkpoint_ns"]
+    async for kept in saver.alist({"configurable": {"thread_id": place.thread_id}}):
+        namespace: str = kept.config.get("configurable", {})["checkpoint_ns"]
         # A subgraph's run has a namespace with its task's id: of use as long as it can be resumed.
         if waiting or ":" not in namespace:
             found.setdefault(namespace, kept)  # the newest comes first
@@ -96,7 +99,7 @@ async def restore(place: Place, state: bytes) -> None:
     kept = msgspec.json.decode(state)
     parts = saver.serde.loads_typed((kept["form"], base64.b64decode(kept["data"])))
     for namespace, checkpoint, metadata, writes in parts:
-        config: RunnableConfig = {"configurable": {"thread_id": _thread_of(place), "checkpoint_ns": namespace}}
+        config: RunnableConfig = {"configurable": {"thread_id": place.thread_id, "checkpoint_ns": namespace}}
         config = await saver.aput(config, checkpoint, metadata, checkpoint["channel_versions"])
         of_tasks: dict[str, list[tuple[str, Any]]] = {}
         for task, channel, value in writes or ():
@@ -108,8 +111,3 @@ async def restore(place: Place, state: bytes) -> None:
 def _saver(place: Place) -> InMemorySaver:
     assert place.saver is not None
     return place.saver
-
-
-def _thread_of(place: Place) -> str:
-    thread_id: str = place.config["configurable"]["thread_id"]
-    return thread_id

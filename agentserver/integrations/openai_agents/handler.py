@@ -1,24 +1,11 @@
-"""Agents of the OpenAI Agents SDK as handlers; the extra ``openai-agents`` installs it.
-
-.. code-block:: python
-
-    class Weather(OpenAIAgentsHandler):
-        agent = Agent(name="weather", tools=[get_weather])
-
-
-    InvocationsServer.run(Weather)
-
-A session is the list of the run's items, as JSON in ``sessions``; while the run waits, the state of the run.
-A tool with ``needs_approval`` makes it wait. The SDK's own traces, which it sends to OpenAI unless told
-otherwise, are off; where the process has a tracer provider, the run's spans go there.
-"""
+"""The handler of an agent of the OpenAI Agents SDK."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from agents import (
@@ -127,9 +114,10 @@ class OpenAIAgentsHandler(AgentHandler):
         if "run_config" not in options:
             options = {**options, "run_config": RunConfig(tracing_disabled=True)}
         if "hooks" not in options and is_traced():
-            from agentserver.integrations._openai_agents_spans import RunSpans  # others do not pay for it
+            from agentserver.integrations.openai_agents._spans import RunSpans  # others do not pay for it
 
-            options["hooks"] = RunSpans()
+            options["hooks"] = spans = RunSpans()
+            turn.ending.push(spans.over)
         return options
 
     def _result(self, item: ToolCallOutputItem, names: dict[str, str]) -> ToolResult:
@@ -149,7 +137,7 @@ async def _ended(run: RunResultStreaming) -> None:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals() -> Generator[None, None, None]:
     try:
         yield
     except (InputGuardrailTripwireTriggered, OutputGuardrailTripwireTriggered) as error:
@@ -188,10 +176,9 @@ def _id_of(asked: ToolApprovalItem) -> str:
 
 def _call(item: Any) -> tuple[str, str, Any]:
     """Id, name and arguments of a call; of the model's own tools the type stands for the name."""
-    if not isinstance(item, dict):
-        item = item.model_dump()
-    call_id = item.get("call_id") or item.get("id") or ""
-    return call_id, item.get("name") or item.get("type") or "", _arguments(item.get("arguments"))
+    known: dict[str, Any] = cast("dict[str, Any]", item) if isinstance(item, dict) else item.model_dump()
+    call_id = known.get("call_id") or known.get("id") or ""
+    return call_id, known.get("name") or known.get("type") or "", _arguments(known.get("arguments"))
 
 
 def _arguments(text: str | None) -> Any:
