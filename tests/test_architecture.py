@@ -34,6 +34,7 @@ ARROWS = {
         *("_checks", "environment", "errors", "options", "wire"),
     },
     "actions": {"_http", "_telemetry", "_websocket", "errors", "invocations", "wire"},
+    "integrations": {"_checks", "_telemetry", "_typed", "actions", "errors", "invocations", "wire"},
     "client": {"actions", "errors", "wire"},
     "conformance": {"wire", FACE},
     "inspector": {"_http", "_telemetry", "_version", "client", "wire"},

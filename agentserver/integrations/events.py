@@ -51,7 +51,7 @@ class AgentRequest(Struct, frozen=True, omit_defaults=True):
     """
 
     message: str | None = None
-    answers: list[Answer] = field(default_factory=list[Answer])
+    answers: list[Answer] = field(default_factory=list)
     data: Any = None
 
 
