@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 __all__ = [
     "AgentEvent",
@@ -51,7 +51,7 @@ class AgentRequest(Struct, frozen=True, omit_defaults=True):
     """
 
     message: str | None = None
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Answer] = []
     data: Any = None
 
 

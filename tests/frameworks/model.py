@@ -86,12 +86,21 @@ class StandIn:
 
     Args:
         url: What clients take for ``OPENAI_BASE_URL``.
+        asked: The bodies of all requests so far.
+        left: Set when a client of a slow answer has left.
+        slow: Set when a slow answer has begun.
+        failing: How many of the next requests fail.
+        says: What the next answer is, whatever was asked.
+        calls: The tool that the next answer calls, and with what.
     """
 
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     left: asyncio.Event = field(default_factory=asyncio.Event)
     slow: asyncio.Event = field(default_factory=asyncio.Event)
+    failing: int = 0
+    says: str = ""
+    calls: tuple[str, dict[str, Any]] | None = None
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """Answer ``POST /v1/chat/completions``."""
@@ -106,10 +115,10 @@ class StandIn:
         ]
         offered: list[dict[str, Any]] = body.get("tools") or []
         tools: set[str] = {tool["function"]["name"] for tool in offered}
-        refused = _refusal(said[-1] if said else "")
+        refused = self._refusal(said[-1] if said else "")
         if refused is not None:
             return refused
-        reply = reply_to(said, tools, outputs)
+        reply = self._reply_to(said, tools, outputs)
         if not body.get("stream"):
             await self._linger(request, reply)
             return web.json_response(_whole(reply))
@@ -121,10 +130,10 @@ class StandIn:
         said, outputs = responses_protocol.read_input(body["input"])
         offered: list[dict[str, Any]] = body.get("tools") or []
         tools: set[str] = {tool["name"] for tool in offered if "name" in tool}
-        refused = _refusal(said[-1] if said else "")
+        refused = self._refusal(said[-1] if said else "")
         if refused is not None:
             return refused
-        reply = reply_to(said, tools, outputs)
+        reply = self._reply_to(said, tools, outputs)
         calls = [(call.id, call.name, json.dumps(call.arguments)) for call in reply.calls]
         if not body.get("stream"):
             await self._linger(request, reply)
@@ -149,6 +158,25 @@ class StandIn:
         await response.write(done)
         return response
 
+    def _reply_to(self, said: list[str], tools: set[str], outputs: list[str]) -> Reply:
+        if self.calls is not None:
+            (name, arguments), self.calls = self.calls, None
+            return Reply(calls=(Call("call-1", name, arguments),))
+        if self.says:
+            text, self.says = self.says, ""
+            return Reply(text)
+        return reply_to(said, tools, outputs)
+
+    def _refusal(self, words: str) -> web.Response | None:
+        if words == "secret":
+            return web.json_response({"error": {"message": f"no access with {KEY_OF_NOBODY}"}}, status=400)
+        found = _FAIL.fullmatch(words)
+        if found is None and not self.failing:
+            return None
+        self.failing = max(0, self.failing - 1)
+        error = {"error": {"message": f"failed with {KEY_OF_NOBODY}"}}
+        return web.json_response(error, status=500 if found is None else int(found[1]))
+
     async def _linger(self, request: web.Request, reply: Reply) -> None:
         if reply.ending == "cut":
             assert request.transport is not None
@@ -159,16 +187,6 @@ class StandIn:
                 await asyncio.sleep(3600)
             finally:
                 self.left.set()
-
-
-def _refusal(words: str) -> web.Response | None:
-    if words == "secret":
-        return web.json_response({"error": {"message": f"no access with {KEY_OF_NOBODY}"}}, status=400)
-    found = _FAIL.fullmatch(words)
-    if found is None:
-        return None
-    error = {"error": {"message": f"failed with {KEY_OF_NOBODY}"}}
-    return web.json_response(error, status=int(found[1]), headers={"retry-after-ms": "1"})
 
 
 def _text(content: Any) -> str:
