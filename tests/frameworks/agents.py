@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from agentserver.integrations.handler import AgentHandler
@@ -157,8 +157,4 @@ AGENTS: Mapping[str, tuple[str, Make]] = {
 
 def is_installed(name: str) -> bool:
     """Whether the framework of the agent *name* is there."""
-    try:
-        import_module(AGENTS[name][0])
-    except ImportError:
-        return False
-    return True
+    return find_spec(AGENTS[name][0]) is not None

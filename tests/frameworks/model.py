@@ -8,6 +8,7 @@
 ``both``            calls ``get_weather`` and ``refund`` at once
 ``fail N``          answers with the status N
 ``secret``          answers with status 400 and a text that no caller may see
+``count N``         says N pieces
 ``slow``            a piece of text, and then nothing until the client leaves
 ``cut``             a piece of text, and then the connection is gone
 anything else       says it back, with the number of the user's messages so far
@@ -31,6 +32,7 @@ from tests.frameworks import responses_protocol
 KEY_OF_NOBODY: Final = "sk-the-key-of-nobody"
 _WEATHER: Final = re.compile(r"weather in (\w+)")
 _REFUND: Final = re.compile(r"refund ([\w-]+)")
+_COUNT: Final = re.compile(r"count (\d+)")
 _FAIL: Final = re.compile(r"fail (\d{3})")
 _PIECE: Final = 8
 
@@ -69,6 +71,8 @@ def reply_to(said: list[str], tools: set[str], outputs: list[str]) -> Reply:
     words = said[-1] if said else ""
     if outputs:
         return Reply(f"The tool says: {'; '.join(outputs)}")
+    if found := _COUNT.fullmatch(words):
+        return Reply("a word. " * int(found[1]))
     if words in {"slow", "cut"}:
         return Reply("One moment", ending=words)
     calls: list[Call] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
@@ -33,6 +33,11 @@ class Place(NamedTuple):
     graph: Graph
     config: RunnableConfig
     saver: InMemorySaver | None
+
+    @property
+    def durability(self) -> Literal["exit"] | None:
+        """When checkpoints are made: of a thread that is kept with the turn, once; else as the graph does."""
+        return None if self.saver is None else "exit"
 
 
 @lru_cache(maxsize=32)

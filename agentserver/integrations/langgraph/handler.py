@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from typing import Any, cast
 
-from langchain_core.callbacks import UsageMetadataCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langgraph.types import Command, GraphOutput, StreamPart
@@ -68,15 +69,15 @@ class LangGraphHandler(AgentHandler):
     async def events(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
         """As `AgentHandler.events`; text of models, calls of tools and their results."""
         graph: Any = _place(turn).graph
-        usage = UsageMetadataCallbackHandler()
         speech = _Speech(self.text_nodes, outputs=self.tool_outputs)
         state: Any = None
         waiting: list[HumanRequest] = []
         parts = graph.astream(
             self._input(turn),
-            self._config(turn, usage),
+            self._config(turn),
             stream_mode=["messages", "values"],
             subgraphs=True,
+            durability=_place(turn).durability,
             version="v2",
         )
         async for part in cast("AsyncIterator[StreamPart[Any, Any]]", parts):
@@ -88,36 +89,33 @@ class LangGraphHandler(AgentHandler):
                 state, waiting = part["data"], requests_of(part["interrupts"])
         for event in speech.calls():
             yield event
-        yield self._outcome(state, waiting, usage)
+        yield self._outcome(state, waiting, speech.used.usage)
 
     async def answer(self, turn: Turn) -> Outcome:
         """As `AgentHandler.answer`; models are not asked to stream."""
         graph: Any = _place(turn).graph
-        usage = UsageMetadataCallbackHandler()
+        used = _Used()
         result: GraphOutput[Any] = await graph.ainvoke(
-            self._input(turn), self._config(turn, usage), version="v2"
+            self._input(turn), self._config(turn, used), durability=_place(turn).durability, version="v2"
         )
-        return self._outcome(result.value, requests_of(result.interrupts), usage)
+        return self._outcome(result.value, requests_of(result.interrupts), used.usage)
 
-    def _outcome(
-        self, state: Any, waiting: list[HumanRequest], usage: UsageMetadataCallbackHandler
-    ) -> Outcome:
-        return WaitingForHuman(waiting) if waiting else Done(self.output(state), _usage(usage))
+    def _outcome(self, state: Any, waiting: list[HumanRequest], usage: Usage | None) -> Outcome:
+        return WaitingForHuman(waiting) if waiting else Done(self.output(state), usage)
 
     def _input(self, turn: Turn) -> Any:
         if not turn.waiting:
             return self.input(turn)
         return Command(resume={asked.id: turn.answer_to(asked.id).value for asked in turn.waiting})
 
-    def _config(self, turn: Turn, usage: UsageMetadataCallbackHandler) -> RunnableConfig:
-        callbacks: list[Any] = [usage]
+    def _config(self, turn: Turn, *callbacks: BaseCallbackHandler) -> RunnableConfig:
         if is_traced():
             from agentserver.integrations.langgraph._spans import LangChainSpans  # others do not pay for it
 
             spans = LangChainSpans()
             turn.ending.push(spans.over)
-            callbacks.append(spans)
-        return merge_configs(self.config(turn), _place(turn).config, {"callbacks": callbacks})
+            callbacks = (*callbacks, spans)
+        return merge_configs(self.config(turn), _place(turn).config, {"callbacks": [*callbacks]})
 
     async def _load(self, turn: Turn) -> None:
         checkpointer: Any = cast("Any", self.graph).checkpointer  # partly without types
@@ -144,22 +142,48 @@ def _place(turn: Turn) -> Place:
     return turn.held
 
 
+class _Used(BaseCallbackHandler):
+    """Adds up what the models say that they have used."""
+
+    run_inline = True  # LangChain would take a thread for each of the many things that it tells
+    usage: Usage | None = None
+
+    def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
+        """A model has answered."""
+        for generation in response.generations[0] if response.generations else ():
+            if isinstance(generation, ChatGeneration):
+                self.add(generation.message)
+
+    def add(self, message: BaseMessage) -> None:
+        """Add what the *message* of a model says of it, if it does."""
+        if isinstance(message, AIMessage) and message.usage_metadata is not None:
+            before, more = self.usage or Usage(0, 0), message.usage_metadata
+            self.usage = Usage(
+                before.input_tokens + more["input_tokens"], before.output_tokens + more["output_tokens"]
+            )
+
+
 class _Speech:
     """Makes events of the messages of a run, in the order in which they come.
 
     Args:
         nodes: Whose text is heard; ``None`` is everybody's.
         outputs: Whether what tools gave is shown.
+
+    Attributes:
+        used: What the models have used.
     """
 
     def __init__(self, nodes: Collection[str] | None, *, outputs: bool) -> None:
         self._nodes = nodes
         self._outputs = outputs
+        self.used = _Used()
         # What models have said of calls so far, by the message's id: a call comes in pieces.
         self._unfinished: dict[str | None, AIMessageChunk] = {}
 
     def hear(self, message: BaseMessage, node: str | None) -> Iterator[AgentEvent]:
         """Hear a whole *message* of *node*, or a piece of one."""
+        self.used.add(message)
         if isinstance(message, AIMessageChunk):
             yield from self._text(message, node)
             yield from self._piece(message)
@@ -198,10 +222,3 @@ def _calls(message: AIMessage) -> Iterator[AgentEvent]:
         yield ToolCall(call["id"] or "", call["name"], call["args"])
     for wrong in message.invalid_tool_calls:
         yield ToolCall(wrong["id"] or "", wrong["name"] or "", wrong["args"])
-
-
-def _usage(heard: UsageMetadataCallbackHandler) -> Usage | None:
-    models = heard.usage_metadata.values()
-    if not models:
-        return None
-    return Usage(sum(one["input_tokens"] for one in models), sum(one["output_tokens"] for one in models))
