@@ -30,7 +30,7 @@ class ShopHandler(AgentFrameworkHandler):
     """Serves the agent: a conversation for each session."""
 
     agent = Agent(
-        OpenAIChatCompletionClient(model=os.environ.get("OPENAI_MODEL", "gpt-5-mini")),
+        OpenAIChatCompletionClient(model=os.environ.get("OPENAI_MODEL") or "gpt-5-mini"),
         name="shop",
         instructions="You work for a shop. Use your tools; be brief.",
         tools=[get_weather, refund],

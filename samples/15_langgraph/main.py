@@ -32,7 +32,7 @@ def refund(order: Annotated[str, "The number of the order"]) -> str:
 
 
 TOOLS = [get_weather, refund]
-MODEL = ChatOpenAI(model=os.environ.get("OPENAI_MODEL", "gpt-5-mini"), stream_usage=True).bind_tools(TOOLS)
+MODEL = ChatOpenAI(model=os.environ.get("OPENAI_MODEL") or "gpt-5-mini", stream_usage=True).bind_tools(TOOLS)
 
 
 async def answer(state: MessagesState) -> dict[str, Any]:

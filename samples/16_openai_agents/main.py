@@ -31,7 +31,7 @@ class ShopHandler(OpenAIAgentsHandler):
     agent: Agent[Any] = Agent(
         name="shop",
         instructions="You work for a shop. Use your tools; be brief.",
-        model=os.environ.get("OPENAI_MODEL", "gpt-5-mini"),
+        model=os.environ.get("OPENAI_MODEL") or "gpt-5-mini",
         tools=[get_weather, refund],
     )
 

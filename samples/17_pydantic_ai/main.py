@@ -28,7 +28,7 @@ class ShopHandler(PydanticAIHandler):
     """Serves the agent: a conversation for each session."""
 
     agent = Agent(
-        OpenAIChatModel(os.environ.get("OPENAI_MODEL", "gpt-5-mini")),
+        OpenAIChatModel(os.environ.get("OPENAI_MODEL") or "gpt-5-mini"),
         instructions="You work for a shop. Use your tools; be brief.",
         output_type=[str, DeferredToolRequests],
         tools=[get_weather, Tool(refund, requires_approval=True)],

@@ -11,7 +11,6 @@ from agentserver.testing import AgentUnderTest, on_socket
 from tests.frameworks.agents import AGENTS, is_installed
 from tests.frameworks.model import StandIn, standing_in
 
-
 # One line that they were skipped is enough.
 collect_ignore_glob = [] if any(map(is_installed, AGENTS)) else ["test_[!i]*.py"]
 

@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_ends_the_run_and_the_call_of_the_model(
     asking = asyncio.create_task(ask_slowly(agent, session, headers))
     await asyncio.wait_for(model.slow.wait(), SECONDS)
     if headers:
-        # What the model has said so far has arrived; docs/frameworks.md says why that matters before Python 3.12.
+        # What the model has said has arrived; docs/frameworks.md says why that matters before Python 3.12.
         await until(lambda: "nt" in HEARD)
     asking.cancel()
     await asyncio.wait_for(model.left.wait(), SECONDS)
@@ -170,8 +170,12 @@ async def ask_slowly(agent: AgentUnderTest, session: str, headers: dict[str, str
     HEARD.clear()
     async with agent.http.post(path(session), json={"message": "slow"}, headers=headers) as response:
         async for line in response.content:
-            if line.startswith(b"data: "):
-                HEARD.append(json.loads(line.removeprefix(b"data: "))["text"])
+            hear(line)
+
+
+def hear(line: bytes) -> None:
+    if line.startswith(b"data: "):
+        HEARD.append(json.loads(line.removeprefix(b"data: "))["text"])
 
 
 async def test_actions_run_side_by_side_with_the_same_events(agent: AgentUnderTest) -> None:
