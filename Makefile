@@ -15,11 +15,14 @@ PEER   := parity/.venv
 SCHEMATHESIS := build/schemathesis
 # What the tests of the inspector's page need beside Python; nothing of it is in the distribution.
 NPM    := mkdir -p build && npm install --silent --no-audit --no-fund --prefix build
+# Frameworks are heavy: an environment of their own, and the samples that are built on them.
+FRAMEWORKS := build/frameworks
+WITH_FRAMEWORK := 14_agent_framework 15_langgraph 16_openai_agents 17_pydantic_ai
 
 .PHONY: run wheel test test-parallel test-long test-one test-templates lint style types page-types \
 	bench bench-quick bench-rates bench-growth durable-bench check lock hardening parity \
 	autobahn aiohttp-suite schemathesis documents chaos postgres-test fuzz compat \
-	inspector-test inspector-pictures docs docs-serve docs-check clean
+	inspector-test inspector-pictures frameworks-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -50,6 +53,12 @@ inspector-test: $(VENV)/.test  ## some minutes: the inspector's page in a real C
 inspector-pictures: $(VENV)/.test  ## the pictures of docs/inspector.md, anew
 	$(BIN)/python -m pytest tests/inspector/check_pictures.py $(ARGS)
 
+frameworks-test: $(FRAMEWORKS)/.made  ## some minutes: types and tests of the adapters, with the frameworks as the lock pins them
+	$(FRAMEWORKS)/bin/mypy agentserver/integrations/*.py agentserver/integrations/*/*.py tests/frameworks/*.py
+	for sample in $(WITH_FRAMEWORK); do $(FRAMEWORKS)/bin/mypy samples/$$sample || exit 1; done
+	$(FRAMEWORKS)/bin/pyright --project tests/frameworks/pyright.json --pythonpath $(FRAMEWORKS)/bin/python
+	$(FRAMEWORKS)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/frameworks tests/test_borders.py $(ARGS)
+
 test-one: $(VENV)/.test  ## one test file: make test-one FILE=tests/http/test_errors.py
 	$(BIN)/python -m pytest $(FILE) $(ARGS)
 
@@ -65,7 +74,7 @@ lint: $(VENV)/.test  ## rules and format
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.test  ## mypy and pyright, both strict
-	$(BIN)/mypy && for sample in samples/*/; do $(BIN)/mypy $$sample || exit 1; done
+	$(BIN)/mypy && for sample in $(filter-out $(WITH_FRAMEWORK),$(notdir $(wildcard samples/*))); do $(BIN)/mypy samples/$$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 page-types:  ## the types of the inspector's page; needs npm
@@ -131,7 +140,7 @@ durable-bench: $(VENV)/.test  ## minutes: what a durable step costs, on SQLite o
 fuzz: $(VENV)/.test  ## some minutes: the same bytes to our server and to somebody else's, and clients that leave; SEED= repeats
 	$(BIN)/python -m fuzzing $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-compat: $(VENV)/.test  ## half an hour: the tests on the lowest and the newest aiohttp and OpenTelemetry, pre-releases too
+compat: $(VENV)/.test  ## half an hour: the tests on the lowest and the newest aiohttp and OpenTelemetry, pre-releases too; and the newest frameworks
 	$(BIN)/python -m compliance.compat $(ARGS)
 
 docs: $(VENV)/.docs  ## the documentation as a site, into build/site; a warning is an error
@@ -188,6 +197,14 @@ $(VENV)/.docs: pyproject.toml requirements.lock | $(VENV)/bin/python
 
 $(VENV)/.docs-check: $(VENV)/.docs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs-check
+	@touch $@
+
+$(FRAMEWORKS)/.made: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[telemetry,cli,agent-framework,langgraph,openai-agents,pydantic-ai]' --group test --group lint \
+		--constraint requirements.lock
 	@touch $@
 
 $(VENV)/.compliance: $(VENV)/.test

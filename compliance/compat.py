@@ -2,7 +2,8 @@
 
 The ranges in ``pyproject.toml`` say what this has proved, no more. *Lowest* is the lower bound of each range;
 *newest* is whatever the package index has, pre-releases and releases above the range included, so that a
-change in a library is known before its users are.
+change in a library is known before its users are. *Frameworks* runs the tests of the adapters on the newest
+releases of the agent frameworks, above the range too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
 ENVIRONMENTS: Final = ROOT / "build" / "compat"
@@ -22,6 +23,15 @@ LIBRARIES: Final[tuple[str, ...]] = (
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp",
 )
+FRAMEWORKS: Final[tuple[str, ...]] = (
+    "agent-framework-core",
+    "agent-framework-openai",
+    "langgraph",
+    "langchain-openai",
+    "openai-agents",
+    "pydantic-ai-slim[openai]",
+)
+_EXTRAS: Final = "agent-framework,langgraph,openai-agents,pydantic-ai"
 _DEPENDENCY: Final = re.compile(r'"(?P<name>[a-z-]+)>=(?P<lowest>[0-9.]+)')
 _PINNED: Final = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==")
 
@@ -42,59 +52,86 @@ def _follows(line: str) -> bool:
     return match is not None and (match["name"] == "aiohttp" or match["name"].startswith("opentelemetry"))
 
 
-def make_environment(name: str, requirements: list[str], *options: str) -> Path:
-    """Make the environment *name* with the project, its tests and *requirements*; its interpreter."""
+class Wanted(NamedTuple):
+    """One environment.
+
+    Args:
+        requirements: What is installed last, and by itself.
+        options: How: options of ``pip install``.
+        libraries: Whose versions are shown.
+        extras: Extras of the project beside those that every test needs.
+        tests: What is run if nothing else is asked for; nothing is all.
+    """
+
+    requirements: list[str]
+    options: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = LIBRARIES
+    extras: str = ""
+    tests: tuple[str, ...] = ()
+
+
+def make_environment(name: str, wanted: Wanted) -> Path:
+    """Make the environment *name* with the project, its tests and what is *wanted*; its interpreter."""
     folder = ENVIRONMENTS / name
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     constraints = folder / "constraints.txt"
-    constraints.write_text(others((ROOT / "requirements.lock").read_text()))
+    # What the frameworks bring follows their versions, so that nothing of theirs is pinned.
+    constraints.write_text("" if wanted.extras else others((ROOT / "requirements.lock").read_text()))
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)
     subprocess.run(
-        [*pip, "--editable", ".[telemetry,cli]", "--group", "test", "--constraint", constraints],
+        [
+            *pip,
+            "--editable",
+            f".[telemetry,cli{wanted.extras}]",
+            "--group",
+            "test",
+            "--constraint",
+            constraints,
+        ],
         cwd=ROOT,
         check=True,
     )
     # The libraries last and by themselves: a release above our range is what "newest" is there to try.
-    subprocess.run([*pip, "--upgrade", *options, *requirements], cwd=ROOT, check=True)
+    subprocess.run([*pip, "--upgrade", *wanted.options, *wanted.requirements], cwd=ROOT, check=True)
     return python
 
 
-def versions(python: Path) -> str:
-    """What the environment of *python* has of our libraries."""
+def versions(python: Path, libraries: tuple[str, ...]) -> str:
+    """What the environment of *python* has of *libraries*."""
+    names = [name.partition("[")[0] for name in libraries]
     code = (
         "from importlib.metadata import version\n"
-        f"print(*(name + ' ' + version(name) for name in {LIBRARIES!r}), sep=', ')"
+        f"print(*(name + ' ' + version(name) for name in {names!r}), sep=', ')"
     )
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> int:
-    """Make both environments and run the tests in each; 1 if either fails."""
+    """Make the environments and run the tests in each; 1 if one fails."""
     parser = argparse.ArgumentParser(prog="python -m compliance.compat", description=__doc__)
-    parser.add_argument("--only", choices=("lowest", "newest"), help="run one of the two")
+    parser.add_argument("--only", choices=("lowest", "newest", "frameworks"), help="run one of them")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, such as tests/http")
     arguments = parser.parse_args()
     lowest = [
         f"{name}=={bound}" for name, bound in lower_bounds((ROOT / "pyproject.toml").read_text()).items()
     ]
-    newest: list[str] = [*LIBRARIES]
-    wanted: dict[str, tuple[list[str], tuple[str, ...]]] = {
-        "lowest": (lowest, ()),
-        "newest": (newest, ("--pre",)),
+    environments = {
+        "lowest": Wanted(lowest),
+        "newest": Wanted([*LIBRARIES], ("--pre",)),
+        "frameworks": Wanted([*FRAMEWORKS], (), FRAMEWORKS, f",{_EXTRAS}", ("tests/frameworks",)),
     }
     failed: list[str] = []
-    for name, (requirements, options) in wanted.items():
+    for name, wanted in environments.items():
         if arguments.only not in (None, name):
             continue
-        python = make_environment(name, requirements, *options)
-        print(f"{name}: {versions(python)}", flush=True)
+        python = make_environment(name, wanted)
+        print(f"{name}: {versions(python, wanted.libraries)}", flush=True)
+        tests = arguments.pytest or wanted.tests
         if subprocess.run(
-            [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", *arguments.pytest],
-            cwd=ROOT,
-            check=False,
+            [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", *tests], cwd=ROOT, check=False
         ).returncode:
             failed.append(name)
     print(f"failed on: {', '.join(failed)}" if failed else "passed")

@@ -22,8 +22,7 @@ from agentserver import ActionContext, InvocationActionHandler, InvocationContex
 from agentserver._typed.yaml_text import yaml_of
 from agentserver.invocations._handler_definition import define
 from agentserver.invocations._typed_documents import openapi_of
-from tests.typed.contracts import CONTRACTS
-from tests.typed.test_openapi import agent_of
+from tests.typed.contracts import CONTRACTS, agent_of
 
 ROOT: Final = Path(__file__).parents[1]
 # What a tool says of style is no error: we have no licence to name, no list of servers of the user's.

@@ -34,6 +34,7 @@ ARROWS = {
         *("_checks", "environment", "errors", "options", "wire"),
     },
     "actions": {"_http", "_telemetry", "_typed", "_websocket", "durable", "errors", "invocations", "wire"},
+    "integrations": {"_checks", "_telemetry", "_typed", "actions", "errors", "invocations", "wire"},
     "client": {"_typed", "actions", "errors", "invocations", "wire"},
     "conformance": {"wire", FACE},
     "inspector": {"_http", "_telemetry", "_version", "client", "durable", "wire"},

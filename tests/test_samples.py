@@ -44,8 +44,8 @@ def test_a_sample_gets_what_it_needs_and_its_clients_are_at_hand() -> None:
         for line in re.findall(r"^(?:\S+/)?python\b.*$", readme, re.MULTILINE):
             assert line.startswith(f".venv/bin/python samples/{sample.name}/"), line
         programs = "".join(path.read_text() for path in sample.glob("*.py"))
-        needed = any(word in programs for word in ("opentelemetry", "postgresql"))
-        assert needed == (sample / "requirements.txt").exists()
+        more = ("opentelemetry", "postgresql", "agentserver.integrations")
+        assert any(word in programs for word in more) == (sample / "requirements.txt").exists()
 
 
 async def test_a_sample_takes_its_port_and_so_does_its_client() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["InvocationActionHandler"]
 
 
-_ACTIONS: Final = HandlerInterface(
+ACTIONS: Final = HandlerInterface(
     {
         "invoke": ("payload", "context"),
         "get_invocation": ("context",),
@@ -77,7 +77,7 @@ class InvocationActionHandler(InvocationWebSocketHandler, Generic[In, Out]):
     max_concurrent_invocations: int = 64
     ping_interval: float = 30.0
 
-    _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET | _ACTIONS
+    _interface: ClassVar[HandlerInterface] = HTTP | WEBSOCKET | ACTIONS
     _durable_methods: ClassVar[tuple[str, ...]] = (
         *DURABLE_METHODS,
         *("invoke", "get_invocation", "cancel_invocation"),

@@ -292,6 +292,12 @@ def _new(commands: _Commands) -> None:
         ("actions", "an agent that speaks the action protocol"),
     ):
         kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=words)
+    kinds.add_argument(
+        "--framework",
+        dest="kind",
+        choices=("agent-framework", "langgraph", "openai-agents", "pydantic-ai"),
+        help="an agent of that framework, which asks a person before it does what it should not do alone",
+    )
     parser.set_defaults(kind="basic")
     parser.add_argument(
         "--wheel",

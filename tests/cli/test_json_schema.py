@@ -19,10 +19,9 @@ from agentserver.cli.json_completion import complete_json
 from agentserver.cli.json_schema import Schema, fault_of
 from agentserver.invocations._handler_definition import define
 from agentserver.invocations._typed_documents import openapi_of
-from tests.typed.contracts import CONTRACTS
+from tests.typed.contracts import CONTRACTS, agent_of
 from tests.typed.test_bodies import CHANGES, GOOD, Orders
 from tests.typed.test_declarations import taking
-from tests.typed.test_openapi import agent_of
 
 SCALARS: Final[list[Any]] = [None, True, 0, 1, 3, -1, 1.5, "", "x", "cat", "AB-12", [], {}, [1], {"a": 1}]
 

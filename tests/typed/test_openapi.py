@@ -169,7 +169,6 @@ PRINT = """
 import asyncio, json, sys
 sys.path.insert(0, {root!r})
 from tests.typed.contracts import CONTRACTS, agent_of
-from tests.typed.contracts import agent_of
 from agentserver._typed.openapi import openapi
 from agentserver.invocations._handler_definition import define
 from agentserver.invocations._typed_documents import openapi_of

@@ -18,13 +18,24 @@ from agentserver.cli.files import read_file
 from agentserver.cli.terminal.output import note, print_json
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL, PROTOCOL_VERSION
 
-__all__ = ["KINDS", "Kind", "new"]
+__all__ = ["FRAMEWORKS", "KINDS", "Kind", "new"]
 
 _DISTRIBUTION: Final = "agentserver-invocations"
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 _NAME: Final = re.compile(r"[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _WHEEL: Final = re.compile(r"agentserver_invocations-\d+\.\d+[^-]*-.*\.whl")
-_TAKEN: Final = frozenset({"agentserver", "aiohttp", "pytest", "tests"})
+_TAKEN: Final = frozenset(
+    {
+        *("agentserver", "aiohttp", "pytest", "tests"),
+        *("agent_framework", "agents", "langgraph", "openai", "pydantic_ai"),
+    }
+)
+
+_NEEDS: Final = """
+It calls a model: set `OPENAI_API_KEY` before. `OPENAI_MODEL` is for another model than `gpt-5-mini`,
+`OPENAI_BASE_URL` for another service than OpenAI's that speaks its protocol, such as
+`https://RESOURCE.openai.azure.com/openai/v1/`.
+"""
 
 # Where each template goes; {package} is the project's package.
 _COMMON: Final[Mapping[str, str]] = {
@@ -55,6 +66,10 @@ class Kind:
         talk: How to talk to it.
         cpu: Cores of the container; real-time agents need a whole one.
         memory: Memory of the container.
+        extras: Extras of the distribution that the container needs.
+        python: The lowest Python.
+        test: The folder of the template of its test, if that is not its own.
+        variables: Names of variables that the container is given.
     """
 
     protocol: str
@@ -62,6 +77,10 @@ class Kind:
     talk: str
     cpu: str = "0.25"
     memory: str = "0.5Gi"
+    extras: str = "telemetry"
+    python: str = "3.10"
+    test: str = ""
+    variables: tuple[str, ...] = ()
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -88,12 +107,35 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 
+def _framework(name: str, what: str, python: str = "3.10") -> Kind:
+    return Kind(
+        INVOCATIONS_PROTOCOL,
+        what,
+        """agentserver invoke '{"message": "How is the weather in Rome?"}'""",
+        cpu="0.5",
+        memory="1Gi",
+        extras=f"{name},telemetry",
+        python=python,
+        test="framework",
+        variables=("OPENAI_API_KEY",),
+    )
+
+
+FRAMEWORKS: Final[Mapping[str, Kind]] = {
+    "agent-framework": _framework("agent-framework", "An agent of Microsoft's Agent Framework."),
+    "langgraph": _framework("langgraph", "A graph of LangGraph."),
+    "openai-agents": _framework("openai-agents", "An agent of the OpenAI Agents SDK."),
+    "pydantic-ai": _framework("pydantic-ai", "An agent of Pydantic AI.", "3.11"),
+}
+_ALL: Final[Mapping[str, Kind]] = {**KINDS, **FRAMEWORKS}
+
+
 def new(arguments: argparse.Namespace) -> int:
     """Write the project."""
     directory = Path(arguments.name)
     wheel = None if arguments.wheel is None else _wheel(arguments.wheel)
     version = __version__ if wheel is None else wheel.name.split("-")[1]
-    words = _words(directory.name, KINDS[arguments.kind], version)
+    words = _words(directory.name, _ALL[arguments.kind], version)
     files: dict[str, str | bytes] = {**_files(arguments.kind, words)}
     if wheel is not None:
         files[f"wheels/{wheel.name}"] = read_file(str(wheel))
@@ -142,11 +184,21 @@ def _words(name: str, kind: Kind, version: str) -> dict[str, str]:
         "memory": kind.memory,
         "distribution": _DISTRIBUTION,
         "versions": f">={version},<{major}.{int(minor) + 1}",
+        "extras": kind.extras,
+        "python": kind.python,
+        "needs": _NEEDS if kind.variables else "",
+        "variables": "".join(f"\n  - name: {name}\n    value: ${{{name}}}" for name in kind.variables)
+        or " []",
+        "template_variables": "".join(
+            f"\n    - name: {name}\n      value: ${{{name}}}" for name in kind.variables
+        )
+        or " []",
     }
 
 
 def _files(kind: str, words: Mapping[str, str]) -> dict[str, str]:
-    places = {**_COMMON, **{f"{kind}/{template}": place for template, place in _OWN.items()}}
+    folders = {"handler.py": kind, "test_handler.py": _ALL[kind].test or kind}
+    places = {**_COMMON, **{f"{folders[template]}/{template}": place for template, place in _OWN.items()}}
     return {
         place.format(package=words["package"]): Template(
             (_TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")

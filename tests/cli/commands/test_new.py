@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agentserver.cli.commands.new import KINDS
+from agentserver.cli.commands.new import FRAMEWORKS, KINDS
 from agentserver.testing import run_server
 from tests.cli.containers import health_check
 from tests.cli.process import clean_environment, cli
@@ -244,3 +244,47 @@ def test_the_health_check_of_the_container_asks_whether_the_agent_is_ready(
         assert (program, arguments[0]) == ("python", "-c")
         compile(arguments[1], "HEALTHCHECK", "exec")
         assert re.search(r"^RUN useradd .* agent\nUSER agent$", text, re.MULTILINE)
+
+
+@pytest.fixture(scope="session")
+def of_frameworks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A project of each framework; make frameworks-test runs them."""
+
+    async def make() -> None:
+        for name in FRAMEWORKS:
+            done = await cli("new", f"my-{name}", "--framework", name, cwd=place)
+            assert (done.code, done.out.count("\n")) == (0, 12)
+
+    place = tmp_path_factory.mktemp("frameworks")
+    asyncio.run(make())
+    return {name: place / f"my-{name}" for name in FRAMEWORKS}
+
+
+async def test_a_project_of_a_framework_is_tidy(of_frameworks: dict[str, Path]) -> None:
+    for command in (["check"], ["format", "--check"]):
+        for project in of_frameworks.values():
+            code, output = await tool("ruff", *command, "--isolated", ".", cwd=project)
+            assert code == 0, output
+
+
+def test_a_project_of_a_framework_asks_for_it_and_for_the_key_of_its_model(
+    of_frameworks: dict[str, Path],
+) -> None:
+    for name, project in of_frameworks.items():
+        assert f"agentserver-invocations[{name},telemetry]>=" in (project / "pyproject.toml").read_text()
+        assert "set `OPENAI_API_KEY` before" in (project / "README.md").read_text()
+        for text in ((project / "agent.yaml").read_text(), (project / "agent.manifest.yaml").read_text()):
+            assert re.search(r"- name: OPENAI_API_KEY\n +value: \${OPENAI_API_KEY}\n", text)
+            assert "protocol: invocations\n" in text
+
+
+async def test_a_framework_that_there_is_none_for_is_refused(tmp_path: Path) -> None:
+    done = await cli("new", "my-agent", "--framework", "autogen", cwd=tmp_path)
+    assert done.code == 2
+    assert "langgraph" in done.sentence
+
+
+async def test_a_project_must_not_hide_its_framework(tmp_path: Path) -> None:
+    done = await cli("new", "langgraph", "--framework", "langgraph", cwd=tmp_path)
+    assert done.code == 2
+    assert "'langgraph' is the name of another Python module" in done.sentence
