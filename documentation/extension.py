@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -13,6 +14,8 @@ from sphinx.util.typing import ExtensionMetadata
 
 from documentation import accessibility
 from documentation.names import documented, public_names
+from documentation.pictures import PICTURES
+from documentation.pictures.drawing import svg
 from documentation.tables import TABLES
 
 # The page that stands for a directory, as on the pages of a forge.
@@ -23,6 +26,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Register everything with *app*."""
     app.add_directive("table-of", _TableOf)
     app.add_directive("names-of", _NamesOf)
+    app.add_directive("picture-of", _PictureOf)
     app.connect("doctree-read", _link_directories)
     app.connect("build-finished", _mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -55,6 +59,22 @@ class _NamesOf(_Made):
     def run(self) -> list[nodes.Node]:
         """Put them in their place."""
         return self.parsed(documented(self.arguments[0]))
+
+
+class _PictureOf(_Made):
+    """``{picture-of} websocket``: one of the pictures, and the same in words to unfold."""
+
+    def run(self) -> list[nodes.Node]:
+        """Put it in its place."""
+        (name,) = self.arguments
+        picture = PICTURES[name]()
+        words = "".join(f"<li>{escape(sentence)}</li>" for sentence in picture.words)
+        html = (
+            f'<div class="drawn" tabindex="0" role="group" aria-label="{escape(picture.title)}">'
+            f"{svg(picture, name)}</div>"
+            f"<details><summary>{escape(picture.title)}, in words</summary><ul>{words}</ul></details>"
+        )
+        return [nodes.raw("", html, format="html")]
 
 
 def _link_directories(app: Sphinx, page: nodes.document) -> None:
