@@ -26,7 +26,7 @@ WORDS: Final[Mapping[str, str]] = {
     "self._telemetry.stop": "telemetry is flushed",
 }
 DETAILS: Final[Mapping[str, str]] = {
-    "run_at_startup": "on_startup, eager services",
+    "run_at_startup": "eager services, on_startup",
     "self.lifetime.begin_shutdown": "for shutdown_delay seconds",
     "self.lifetime.drain": "then they are cancelled",
     "run_at_shutdown": "and services are closed",

@@ -21,7 +21,7 @@ from tests.documents import Block, blocks, matches
 from tests.servers import DEADLINE, ROOT, free_port
 
 CLI = (ROOT / "docs" / "cli.md").read_text()
-SCENES = [("README.md", "Command line")] + [
+SCENES = [("docs/start.md", "A project of your own")] + [
     ("docs/cli.md", section)
     for section in re.findall(r"^## (.+)$", CLI, re.MULTILINE)
     if "```bash" in CLI.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
