@@ -12,7 +12,7 @@ KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity \
+.PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity migration \
 	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
 
 # What a sample needs beside the distribution stands in a file of its own.
@@ -82,6 +82,9 @@ parity: $(VENV)/.test $(PEER)/.made  ## some minutes: judge the official Python 
 	$(BIN)/python -m agentserver.conformance --command '$(BIN)/python -m agentserver.conformance.reference_agent' \
 		--record build/parity-ours.json
 	$(BIN)/python -m parity.page build/parity-ours.json parity docs/parity.md
+
+migration: $(VENV)/.test $(PEER)/.made  ## half a minute: the agents of docs/migrate-python.md, before on the official package and after
+	$(BIN)/python -m pytest tests/documentation/test_migration.py $(ARGS)
 
 autobahn: $(VENV)/.test  ## half an hour and more: the echo sample before the Autobahn|Testsuite; needs a Python 2.7
 	$(BIN)/python -m compliance.autobahn --page

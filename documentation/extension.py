@@ -13,6 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
 from documentation import accessibility
+from documentation.differences import differences
 from documentation.names import documented, public_names
 from documentation.pictures import PICTURES
 from documentation.pictures.drawing import svg
@@ -26,6 +27,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Register everything with *app*."""
     app.add_directive("table-of", _TableOf)
     app.add_directive("names-of", _NamesOf)
+    app.add_directive("differences-of", _DifferencesOf)
     app.add_directive("picture-of", _PictureOf)
     app.connect("doctree-read", _link_directories)
     app.connect("build-finished", _mend_pages)
@@ -59,6 +61,14 @@ class _NamesOf(_Made):
     def run(self) -> list[nodes.Node]:
         """Put them in their place."""
         return self.parsed(documented(self.arguments[0]))
+
+
+class _DifferencesOf(_Made):
+    """``{differences-of} python-1.2.0``: what another implementation does otherwise."""
+
+    def run(self) -> list[nodes.Node]:
+        """Put them in their place."""
+        return self.parsed(differences(self.arguments[0]))
 
 
 class _PictureOf(_Made):

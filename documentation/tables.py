@@ -19,13 +19,13 @@ from agentserver.errors import ConfigurationError
 from agentserver.invocations import options as invocations_options
 from documentation.docstrings import arguments, assigned
 
-__all__ = ["TABLES"]
+__all__ = ["TABLES", "table"]
 
 Rows = Iterable[Sequence[str]]
 
 
-def _table(head: Sequence[str], rows: Rows) -> str:
-    """Write a table in Markdown."""
+def table(head: Sequence[str], rows: Rows) -> str:
+    """A table in Markdown, with *head* above its *rows*."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
@@ -43,7 +43,7 @@ def _options(kind: type, checks: Mapping[str, Check]) -> str:
         (f"`{field.name}`", _default(field), checks[field.name].expected, meanings[field.name])
         for field in fields(cast("Any", kind))
     )
-    return _table(("option", "default", "must be", "meaning"), rows)
+    return table(("option", "default", "must be", "meaning"), rows)
 
 
 def _expected(variable: str) -> str:
@@ -65,7 +65,7 @@ def _variables() -> str:
         return (f"`{variable}`", defaults[name], _expected(variable), f"`{name}`: {meanings[name]}")
 
     named = [value for name, value in vars(wire).items() if name.endswith("_VARIABLE")]
-    return _table(("variable", "default", "must be", "field of `FoundryEnvironment`"), map(row, named))
+    return table(("variable", "default", "must be", "field of `FoundryEnvironment`"), map(row, named))
 
 
 def _headers() -> str:
@@ -73,12 +73,12 @@ def _headers() -> str:
     named = {
         name: value for name, value in vars(wire).items() if "_HEADER" in name and isinstance(value, str)
     }
-    return _table(("header", "meaning"), ((f"`{value}`", meanings[name]) for name, value in named.items()))
+    return table(("header", "meaning"), ((f"`{value}`", meanings[name]) for name, value in named.items()))
 
 
 def _members(kind: type[Enum], head: str) -> str:
     meanings = assigned(kind)
-    return _table((head, "meaning"), ((f"`{member.value}`", meanings[member.name]) for member in kind))
+    return table((head, "meaning"), ((f"`{member.value}`", meanings[member.name]) for member in kind))
 
 
 class _Meter:
@@ -100,7 +100,7 @@ class _Meter:
 def _metrics() -> str:
     meter = _Meter()
     Instruments(cast("Any", meter), {})
-    return _table(("metric", "instrument", "unit", "meaning"), sorted(meter.made))
+    return table(("metric", "instrument", "unit", "meaning"), sorted(meter.made))
 
 
 def _span_attributes() -> str:
@@ -126,7 +126,7 @@ def _span_attributes() -> str:
         )
         for key, where in sorted(on.items())
     )
-    return _table(("attribute", "on spans", "value, or an example"), rows)
+    return table(("attribute", "on spans", "value, or an example"), rows)
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
