@@ -13,7 +13,7 @@ STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
 .PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity migration \
-	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check clean
+	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check pictures clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -108,6 +108,9 @@ docs: $(VENV)/.docs  ## the documentation as a site, into build/site; a warning 
 
 docs-serve: docs  ## the same at http://localhost:8000; PORT= for another port
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(or $(PORT),8000)
+
+pictures: $(VENV)/.test  ## the pictures that tests make, drawn anew into docs/pictures
+	WRITE_PICTURES=1 $(BIN)/python -m pytest tests/cli/test_documents.py -k picture $(ARGS)
 
 docs-check: docs $(VENV)/.docs-check  ## some minutes: every page in headless Chromium (the system's): links, requests, axe
 	$(BIN)/python -m documentation.check build/site

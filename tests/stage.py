@@ -1,4 +1,4 @@
-"""A process that runs one program after another, each as ``python FILE`` would: a Python is started once for all.
+"""A process that runs one program after another, each as ``python FILE`` would: one start of Python for all.
 
 Every program is run with ``__main__`` for a name, in its own directory, with its own ``PORT``, until SIGTERM
 ends it; `Stage.play` starts one, waits until it listens, and sees that it has ended cleanly. What a program

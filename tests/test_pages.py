@@ -1,4 +1,4 @@
-"""Every program of the README and of the pages runs as it stands; every command under it prints what they say."""
+"""Every program of the README and the pages runs as it stands; the commands under it print what they say."""
 
 from __future__ import annotations
 
@@ -55,7 +55,11 @@ def scenes() -> list[Scene]:
 def printed(command: str, port: int) -> str:
     """What *command* prints, with this Python's tools at hand and the server at *port* for the usual one."""
     done = subprocess.run(
-        ["bash", "-c", command.replace("curl -X", "curl -s -X").replace("localhost:8088", f"127.0.0.1:{port}")],
+        [
+            "bash",
+            "-c",
+            command.replace("curl -X", "curl -s -X").replace("localhost:8088", f"127.0.0.1:{port}"),
+        ],
         stdout=subprocess.PIPE,
         env={
             **os.environ,

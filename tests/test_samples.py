@@ -73,6 +73,8 @@ def timeless(answer: str) -> str:
 
 def curl(command: str, address: str) -> str:
     """Run a README's curl line against *address*."""
-    arguments = [word.replace("localhost:8088", address) for word in shlex.split(command.replace("\\\n", " "))]
+    arguments = [
+        word.replace("localhost:8088", address) for word in shlex.split(command.replace("\\\n", " "))
+    ]
     done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, timeout=20, check=True)
     return done.stdout.strip()

@@ -132,6 +132,9 @@ class ServiceCollection:
         Args:
             service: The type that arguments ask for.
             implementation: A class or a factory; *service* itself if left out.
+
+        Returns:
+            The collection itself.
         """
         return self._add(service, ServiceLifetime.SCOPED, implementation)
 
@@ -149,6 +152,9 @@ class ServiceCollection:
         Args:
             service: The type that arguments ask for.
             implementation: A class or a factory; *service* itself if left out.
+
+        Returns:
+            The collection itself.
         """
         return self._add(service, ServiceLifetime.TRANSIENT, implementation)
 

@@ -43,7 +43,7 @@ def picture() -> Picture:
         ],
         words=[
             *(
-                f"When it is {phase.value}, the frame {_FRAMES[kind]} may follow; then it is {following.value}."
+                f"When it is {phase.value}, a frame {_FRAMES[kind]} may follow; it is {following.value} then."
                 for (phase, kind), following in _NEXT.items()
             ),
             "When it is waiting or streaming, a cancel_invocation makes it cancelling.",

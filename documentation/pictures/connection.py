@@ -74,8 +74,8 @@ def _judged(options: AgentHostOptions, progress: Progress) -> Action:
 
 
 def _without(option: str) -> AgentHostOptions:
-    # Idle connections of a server without keep-alive have the time-out of the headers: so it is moved out of reach.
-    return AgentHostOptions(**{option: 0 if option != "keepalive_timeout" else math.floor(_LATE * 2)})
+    # Without keep-alive an idle connection has the time-out of the headers: so that is moved out of reach.
+    return AgentHostOptions(**{option: math.floor(_LATE * 2) if option == "keepalive_timeout" else 0})
 
 
 def picture() -> Picture:
@@ -89,8 +89,8 @@ def picture() -> Picture:
     return Picture(
         title="The states of a connection",
         description=(
-            "A connection is idle, reads the headers of a request, serves it, reads its body, sends the answer"
-            " and is idle again; in each state but serving, an option says how long it waits for the client."
+            "A connection is idle, reads the headers of a request, serves it, reads its body, sends the"
+            " answer and is idle again; an option says how long it waits for the client in each state."
         ),
         boxes=boxes,
         arrows=[*_USUAL, *_late(ended)],
@@ -109,6 +109,7 @@ def _words(ended: Mapping[str, tuple[str, Action]]) -> Iterator[str]:
     for name, state in _STATES.items():
         if name in ended:
             option, action = ended[name]
-            yield f"{name.capitalize()}: it waits {state.detail}, {option} seconds; then it is {_OUTCOMES[action]}."
+            waits = f"{name.capitalize()}: it waits {state.detail}, {option} seconds"
+            yield f"{waits}; then it is {_OUTCOMES[action]}."
         else:
             yield f"{name.capitalize()}: it waits {state.detail}, as long as that takes."

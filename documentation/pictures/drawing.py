@@ -1,12 +1,13 @@
 """Boxes and arrows on a grid, as SVG. Pure: what a picture shows comes in, text goes out.
 
 A box stands in a column and a row, which need not be whole. An arrow goes straight from border to border, or
-by way of places on the grid; one that stays where it is makes a loop. Two arrows between the same boxes keep apart. Colours are those of the page's
-scheme, by the classes of `static/site.css`.
+by way of places on the grid; one that stays where it is makes a loop. Two arrows between the same boxes keep
+apart. Colours are those of the page's scheme, by the classes of `static/site.css`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -156,7 +157,7 @@ def svg(picture: Picture, name: str) -> str:
             f'<title id="{name}-title">{escape(picture.title)}</title>',
             f'<desc id="{name}-description">{escape(picture.description)}</desc>',
             f'<defs><marker id="{name}-head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7"'
-            ' markerHeight="7" orient="auto-start-reverse"><path class="head" d="M0 0 10 5 0 10z"/></marker></defs>',
+            ' markerHeight="7" orient="auto"><path class="head" d="M0 0 10 5 0 10z"/></marker></defs>',
             *(_frame(rectangles[key]) for key in picture.frames),
             *(_line(picture, arrow, name) for arrow in picture.arrows),
             *(_box(rectangles[key], box) for key, box in picture.boxes.items()),
@@ -247,7 +248,7 @@ def _ways(picture: Picture) -> Iterator[Rectangle]:
 def _label_place(picture: Picture, arrow: Arrow) -> tuple[Point, Rectangle]:
     """The middle of the label of *arrow*, and the place that it takes."""
     way = _way(picture, arrow)
-    lengths = [math.dist(one, other) for one, other in zip(way, way[1:], strict=False)]
+    lengths = [math.dist(one, other) for one, other in itertools.pairwise(way)]
     rest = arrow.at * sum(lengths)
     x, y = way[-1]
     for one, other, length in zip(way, way[1:], lengths, strict=False):

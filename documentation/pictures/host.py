@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -79,7 +80,7 @@ def picture() -> Picture:
     way = [*boxes]
     arrows = [
         Arrow(one, other, "SIGTERM or SIGINT" if one == _READY else "")
-        for one, other in zip(way, way[1:], strict=False)
+        for one, other in itertools.pairwise(way)
     ]
     wrong = f"exit code {StartupError.exit_code} or {ConfigurationError.exit_code}"
     boxes["failed"] = Box(
@@ -104,7 +105,7 @@ def picture() -> Picture:
             "SIGTERM or SIGINT comes.",
             *(f"{WORDS[name]}." for name in stopping),
             "The process ends with exit code 0.",
-            f"Where a start fails it ends with {wrong.removeprefix('exit code ')} and one line on standard error.",
+            f"A start that fails ends with {wrong} and one line on standard error.",
             "A second signal ends it at once, with 130.",
         ],
         column_width=230,

@@ -86,7 +86,7 @@ async def _transitions() -> dict[tuple[str, str], str]:
 def transitions() -> Mapping[tuple[str, str], str]:
     """What follows when something happens to a run in a state; what changes nothing is left out."""
     found = asyncio.run(_transitions())
-    # A run that was cancelled ends so, whatever it returns or raises: the attempt sees to that, not the store.
+    # A cancelled run ends so, whatever it returns or raises: the attempt sees to that, not the store.
     return {key: following for key, following in found.items() if not _is_overruled(*key)}
 
 
@@ -127,7 +127,7 @@ def picture() -> Picture:
                 for (state, operation), following in found.items()
             ),
             "A queued run that is cancelled is begun and cancelled at once.",
-            "A process that ends leaves a run in its state; the next one goes on with it, and it is recovered.",
+            "A process that ends leaves a run in its state; the next one goes on with it: it is recovered.",
         ],
         row_height=80,
     )

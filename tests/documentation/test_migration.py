@@ -1,7 +1,7 @@
 """The agents of the pages on moving over answer as the pages say: before where that can be run, and after.
 
-The C# of the other page is not run: .NET and its library are not at hand here. The page says so, and its Python
-half is tested with the other pages' programs.
+The C# of the other page is not run: .NET and its library are not at hand here. The page says so, and its
+Python half is run with the programs of the other pages (`tests/test_pages.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from tests.test_pages import needs_curl, printed
 PAGE = "docs/migrate-python.md"
 PEER = ROOT / "parity" / ".venv" / "bin" / "python"
 
-needs_peer = pytest.mark.skipif(not PEER.exists(), reason="the official package is not installed: make migration")
+needs_peer = pytest.mark.skipif(
+    not PEER.exists(), reason="the official package is not installed: make migration"
+)
 
 BEFORE, AFTER, *COMMANDS = list(blocks(PAGE))
 
