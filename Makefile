@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # Those that make check tries the distributions on.
 PYTHONS ?= 3.10 3.13
+# Those that a release is installed on.
+RELEASED_ON ?= 3.10 3.11 3.12 3.13
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SAMPLE ?= 01_getting_started
@@ -12,7 +14,7 @@ KILLS ?= 500
 STARTED := $(shell date +%s)
 PEER   := parity/.venv
 
-.PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check lock hardening parity migration \
+.PHONY: run wheel test test-one test-templates lint style types page-types bench bench-quick check release lock hardening parity migration \
 	autobahn aiohttp-suite chaos fuzz compat inspector-test docs docs-serve docs-check pictures clean
 
 # What a sample needs beside the distribution stands in a file of its own.
@@ -65,6 +67,9 @@ bench-quick:  ## a minute: ours beside plain aiohttp
 check: test $(VENV)/.supply  ## all that a release must pass: tests, known vulnerabilities, both distributions
 	$(BIN)/python -m hardening.audit
 	$(BIN)/python -m hardening.distributions $(PYTHONS)
+
+release: $(VENV)/.supply  ## build both distributions into dist/ and check them; refuses what is not whole. ARGS=--rehearsal goes on
+	$(BIN)/python -m hardening.release $(RELEASED_ON) $(ARGS)
 
 lock: $(VENV)/.supply  ## pin anew what the tests run with
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --no-annotate --no-header \

@@ -102,6 +102,9 @@ class ServiceCollection:
             eager: Whether it is made when the host starts, before the start-up hooks and the first request,
                 instead of at first use. If that fails, the process ends with one line that says so.
 
+        Returns:
+            The collection itself.
+
         Raises:
             ServiceError: If the object is none of that type.
         """

@@ -97,11 +97,13 @@ THING = re.compile(
     r"(The|A|An|All|What|Whether|Who|How|Its|Their|Seconds|1,|Set once|Inside a step: a key|`|Answer ``|Answer \*)"
 )
 GIVES = re.compile(
-    r"^(Returns|Yields):$|\b([Rr]eturns?|[Gg]ives?|[Mm]akes? |hand out|say how|(True|False) (if|when|also))\b", re.MULTILINE
+    r"^(Returns|Yields):$|\b([Rr]eturns?|[Gg]ives?|[Mm]akes? |hand out|say how|(True|False) (if|when|also))\b",
+    re.MULTILINE,
 )
+FUNCTIONS = [path for path, subject in SUBJECTS.items() if inspect.isfunction(subject)]
 
 
-@pytest.mark.parametrize("path", [path for path, subject in SUBJECTS.items() if inspect.isfunction(subject)])
+@pytest.mark.parametrize("path", FUNCTIONS)
 def test_a_docstring_says_what_is_given(path: str) -> None:
     subject = SUBJECTS[path]
     if inspect.signature(subject).return_annotation in {None, "None", "NoReturn"}:

@@ -1,4 +1,4 @@
-"""The pictures show all that the tables in the code have, can be heard, and none of their words covers one."""
+"""The pictures show all that the tables in the code have, can be heard, and no words in them overlap."""
 
 from __future__ import annotations
 
