@@ -79,6 +79,7 @@ class Stage:
 
     def _listens(self, port: int) -> bool:
         """Wait until something listens on *port*; ``False`` if the program ends before."""
+        assert self._process.stdout is not None
         end = time.monotonic() + DEADLINE
         while time.monotonic() < end:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -53,8 +52,15 @@ _OUTCOMES: Final[Mapping[Action, str]] = {
     Action.FAIL_BODY: "408 for the handler",
     Action.CUT_OFF: "cut off",
 }
-_OPTIONS: Final = ("keepalive_timeout", "header_timeout", "body_timeout", "write_timeout")
 _LATE: Final = 1e9
+# The options with each of the time-outs off. Without keep-alive an idle connection has the time-out of the
+# headers, so that of keep-alive is moved out of reach instead.
+_WITHOUT: Final[Mapping[str, AgentHostOptions]] = {
+    "keepalive_timeout": AgentHostOptions(keepalive_timeout=2 * _LATE),
+    "header_timeout": AgentHostOptions(header_timeout=0),
+    "body_timeout": AgentHostOptions(body_timeout=0),
+    "write_timeout": AgentHostOptions(write_timeout=0),
+}
 
 
 def timeouts() -> Mapping[str, tuple[str, Action]]:
@@ -64,18 +70,15 @@ def timeouts() -> Mapping[str, tuple[str, Action]]:
         action = _judged(AgentHostOptions(), state.progress)
         if action is Action.NOTHING:
             continue
-        governs = [option for option in _OPTIONS if _judged(_without(option), state.progress) is not action]
+        governs = [
+            name for name, without in _WITHOUT.items() if _judged(without, state.progress) is not action
+        ]
         found[name] = (governs[0], action)
     return found
 
 
 def _judged(options: AgentHostOptions, progress: Progress) -> Action:
     return ClientDeadlines(options).check(_LATE, progress).action
-
-
-def _without(option: str) -> AgentHostOptions:
-    # Without keep-alive an idle connection has the time-out of the headers: so that is moved out of reach.
-    return AgentHostOptions(**{option: math.floor(_LATE * 2) if option == "keepalive_timeout" else 0})
 
 
 def picture() -> Picture:

@@ -60,8 +60,8 @@ def _arrows() -> Iterator[Arrow]:
         names = events.setdefault((source, target.name), [])
         if _name(event) not in names:
             names.append(_name(event))
-    for (source, target), names in events.items():
-        yield Arrow(source, target, ",\n".join(names) if len(names) > 1 else names[0])
+    for (source, following), names in events.items():
+        yield Arrow(source, following, ",\n".join(names) if len(names) > 1 else names[0])
 
 
 def _words() -> Iterator[str]:

@@ -94,10 +94,10 @@ def test_a_docstring_says_what_is_raised_by_itself(path: str) -> None:
 
 # A sentence that names a thing says what is given: "The port", "Whether it runs", "Seconds to wait".
 THING = re.compile(
-    r"(The|A|An|All|What|Whether|Who|How|Its|Their|Seconds|1,|Set once|Inside a step: a key|`|Answer ``|Answer \*)"
+    r"(The|A|An|All|What|Whether|Who|How|Its|Their|Seconds|1,|Set once|Inside a step: a key|Answer [`*])"
 )
 GIVES = re.compile(
-    r"^(Returns|Yields):$|\b([Rr]eturns?|[Gg]ives?|[Mm]akes? |hand out|say how|(True|False) (if|when|also))\b",
+    r"^(Returns|Yields):$|\b([Rr]eturns?|[Gg]ives?|[Mm]akes?|hand out|say how|(True|False) (if|when|also))\b",
     re.MULTILINE,
 )
 FUNCTIONS = [path for path, subject in SUBJECTS.items() if inspect.isfunction(subject)]
