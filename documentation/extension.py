@@ -9,15 +9,19 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
 from documentation import accessibility
 from documentation.differences import differences
+from documentation.links import broken_links, foreign_resources, pages
 from documentation.names import documented, public_names
 from documentation.pictures import PICTURES
 from documentation.pictures.drawing import svg
 from documentation.tables import TABLES
+
+logger = logging.getLogger(__name__)
 
 # The page that stands for a directory, as on the pages of a forge.
 _FRONT_PAGES = ("README", "index")
@@ -106,6 +110,9 @@ def _mend_pages(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         accessibility.mend(Path(app.outdir))
         _mend_source(Path(app.outdir))
+        found = pages(Path(app.outdir))
+        for sentence in (*broken_links(found), *foreign_resources(found)):
+            logger.warning(sentence)
 
 
 def _mend_source(site: Path) -> None:
