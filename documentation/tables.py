@@ -14,10 +14,12 @@ from agentserver._telemetry import attributes as spans
 from agentserver._telemetry.instruments import Instruments
 from agentserver._telemetry.observer import RequestEnd
 from agentserver.cli.errors import Exit
+from agentserver.durable import options as durable_options
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
 from agentserver.invocations import options as invocations_options
 from documentation.docstrings import arguments, assigned
+from documentation.error_codes import further_codes
 
 __all__ = ["TABLES", "table"]
 
@@ -34,7 +36,11 @@ def _default(field: Any) -> str:
     value = field.default
     if value is MISSING or value == "":
         return "none"
-    return f"`{value:,}`" if isinstance(value, int) and value >= 10_000 else f"`{value!r}`"
+    return (
+        f"`{value:,}`"
+        if isinstance(value, int) and value >= 10_000
+        else f"`{value!r}`".replace("datetime.", "")
+    )
 
 
 def _options(kind: type, checks: Mapping[str, Check]) -> str:
@@ -79,6 +85,11 @@ def _headers() -> str:
 def _members(kind: type[Enum], head: str) -> str:
     meanings = assigned(kind)
     return table((head, "meaning"), ((f"`{member.value}`", meanings[member.name]) for member in kind))
+
+
+def _further_codes() -> str:
+    rows = ((f"`{use.code}`", use.status or "a failed run", use.meaning) for use in further_codes())
+    return table(("code", "status", "meaning"), rows)
 
 
 class _Meter:
@@ -134,10 +145,12 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "protocol-options": lambda: _options(
         invocations_options.InvocationsServerOptions, invocations_options._CHECKS
     ),
+    "durable-options": lambda: _options(durable_options.Durable, durable_options._CHECKS),
     "variables": _variables,
     "exit-codes": lambda: _members(Exit, "exit code"),
     "headers": _headers,
     "error-codes": lambda: _members(wire.ErrorCode, "code"),
+    "further-error-codes": _further_codes,
     "close-codes": lambda: _members(wire.CloseCode, "code"),
     "metrics": _metrics,
     "span-attributes": _span_attributes,
