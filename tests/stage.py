@@ -74,7 +74,8 @@ class Stage:
             self._process.send_signal(signal.SIGTERM)
             code = self._process.stdout.readline().strip()
         said = self._log.read_text()[begin:]
-        assert (listens, code) == (True, "0"), said
+        assert listens, f"it did not listen, and ended with {code}:\n{said}"
+        assert code == "0", f"it ended with {code}:\n{said}"
         assert may_fail or "Traceback" not in said, said
 
     def _listens(self, port: int) -> bool:
