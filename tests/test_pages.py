@@ -23,7 +23,7 @@ ELSEWHERE = {
     for document in re.findall(r'"(docs/[\w/-]+\.md)"', path.read_text())
 }
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
-RUNS = re.compile(r"\brun(_app)?\(")
+RUNS = re.compile(r"InvocationsServer\.run\(|\.build\(\)\.run\(|\brun_app\(")
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
