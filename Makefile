@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # Those that make check tries the distributions on.
 PYTHONS ?= 3.10 3.13
+# Those that a release is installed on.
+RELEASED_ON ?= 3.10 3.11 3.12 3.13
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SAMPLE ?= 01_getting_started
@@ -20,9 +22,9 @@ FRAMEWORKS := build/frameworks
 WITH_FRAMEWORK := 14_agent_framework 15_langgraph 16_openai_agents 17_pydantic_ai
 
 .PHONY: run wheel test test-parallel test-long test-one test-templates lint style types page-types \
-	bench bench-quick bench-rates bench-growth durable-bench check lock hardening parity \
+	bench bench-quick bench-rates bench-growth durable-bench check release lock hardening parity migration \
 	autobahn aiohttp-suite schemathesis documents chaos postgres-test fuzz compat \
-	inspector-test inspector-pictures frameworks-test docs docs-serve docs-check clean
+	inspector-test inspector-pictures frameworks-test docs docs-serve docs-check pictures clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -98,6 +100,9 @@ check: test test-long $(VENV)/.supply  ## all that a release must pass: tests, k
 	$(BIN)/python -m hardening.audit
 	$(BIN)/python -m hardening.distributions $(PYTHONS)
 
+release: $(VENV)/.supply  ## build both distributions into dist/ and check them; refuses what is not whole. ARGS=--rehearsal goes on
+	$(BIN)/python -m hardening.release $(RELEASED_ON) $(ARGS)
+
 lock: $(VENV)/.supply  ## pin anew what the tests run with
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --no-annotate --no-header \
 		--all-extras --group test --group lint --group docs pyproject.toml --output-file requirements.lock
@@ -114,6 +119,9 @@ parity: $(VENV)/.test $(PEER)/.made  ## some minutes: judge the official Python 
 	$(BIN)/python -m agentserver.conformance --command '$(BIN)/python -m agentserver.conformance.reference_agent' \
 		--record build/parity-ours.json
 	$(BIN)/python -m parity.page build/parity-ours.json parity docs/parity.md
+
+migration: $(VENV)/.test $(PEER)/.made  ## half a minute: the agents of docs/migrate-python.md, before on the official package and after
+	$(BIN)/python -m pytest tests/documentation/test_migration.py $(ARGS)
 
 autobahn: $(VENV)/.test  ## half an hour and more: the echo sample before the Autobahn|Testsuite; needs a Python 2.7
 	$(BIN)/python -m compliance.autobahn --page
@@ -150,6 +158,9 @@ docs: $(VENV)/.docs  ## the documentation as a site, into build/site; a warning 
 
 docs-serve: docs  ## the same at http://localhost:8000; PORT= for another port
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(or $(PORT),8000)
+
+pictures: $(VENV)/.test  ## the pictures that tests make, drawn anew into docs/pictures
+	WRITE_PICTURES=1 $(BIN)/python -m pytest tests/cli/test_documents.py -k picture $(ARGS)
 
 docs-check: docs $(VENV)/.docs-check  ## some minutes: every page in headless Chromium (the system's): links, requests, axe
 	$(BIN)/python -m documentation.check build/site

@@ -70,6 +70,9 @@ class FoundryEnvironment:
         Args:
             variables: Where to read from; the process's own environment by default.
 
+        Returns:
+            What was found, checked.
+
         Raises:
             ConfigurationError: If a variable has a value that cannot be used. It names both.
         """
@@ -98,7 +101,7 @@ class FoundryEnvironment:
         )
 
     def describe(self) -> str:
-        """Say in one line what was found: endpoints as scheme and host only, secrets only as present."""
+        """What was found, in one line: endpoints as scheme and host only, secrets only as present."""
         parts = {
             "agent": self.agent_id or "(unnamed)",
             "hosted": "yes" if self.is_hosted else "no",

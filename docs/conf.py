@@ -54,5 +54,6 @@ pygments_dark_style = "a11y-high-contrast-dark"
 
 
 def setup(app: Sphinx) -> None:
-    """Show the conversations of docs/actions.md as they are."""
+    """Show as they are: the conversations of docs/actions.md, and what Pygments has no lexer for."""
     app.add_lexer("conversation", TextLexer)
+    app.add_lexer("haproxy", TextLexer)

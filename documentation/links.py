@@ -32,11 +32,9 @@ class Page:
     anchors: set[str] = field(default_factory=set[str])
 
 
-def pages(site: Path) -> dict[Path, Page]:
-    """Read every page below the directory *site*."""
-    return {
-        path: _read(path) for path in sorted(site.resolve().rglob("*.html")) if "_static" not in path.parts
-    }
+def pages(site: Path, named: str = "*.html") -> dict[Path, Page]:
+    """Every page below the directory *site* whose name fits the pattern *named*, read."""
+    return {path: _read(path) for path in sorted(site.resolve().rglob(named)) if "_static" not in path.parts}
 
 
 def broken_links(found: dict[Path, Page]) -> Iterator[str]:

@@ -20,14 +20,15 @@ from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
 from agentserver.invocations import options as invocations_options
 from documentation.docstrings import arguments, assigned
+from documentation.error_codes import further_codes
 
-__all__ = ["TABLES"]
+__all__ = ["TABLES", "table"]
 
 Rows = Iterable[Sequence[str]]
 
 
-def _table(head: Sequence[str], rows: Rows) -> str:
-    """Write a table in Markdown."""
+def table(head: Sequence[str], rows: Rows) -> str:
+    """A table in Markdown, with *head* above its *rows*."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
@@ -36,7 +37,11 @@ def _default(field: Any) -> str:
     value = field.default
     if value is MISSING or value == "":
         return "none"
-    return f"`{value:,}`" if isinstance(value, int) and value >= 10_000 else f"`{value!r}`"
+    return (
+        f"`{value:,}`"
+        if isinstance(value, int) and value >= 10_000
+        else f"`{value!r}`".replace("datetime.", "")
+    )
 
 
 def _options(kind: type, checks: Mapping[str, Check]) -> str:
@@ -45,7 +50,7 @@ def _options(kind: type, checks: Mapping[str, Check]) -> str:
         (f"`{field.name}`", _default(field), checks[field.name].expected, meanings[field.name])
         for field in fields(cast("Any", kind))
     )
-    return _table(("option", "default", "must be", "meaning"), rows)
+    return table(("option", "default", "must be", "meaning"), rows)
 
 
 def _expected(variable: str) -> str:
@@ -67,7 +72,7 @@ def _variables() -> str:
         return (f"`{variable}`", defaults[name], _expected(variable), f"`{name}`: {meanings[name]}")
 
     named = [value for name, value in vars(wire).items() if name.endswith("_VARIABLE")]
-    return _table(("variable", "default", "must be", "field of `FoundryEnvironment`"), map(row, named))
+    return table(("variable", "default", "must be", "field of `FoundryEnvironment`"), map(row, named))
 
 
 def _headers() -> str:
@@ -75,12 +80,17 @@ def _headers() -> str:
     named = {
         name: value for name, value in vars(wire).items() if "_HEADER" in name and isinstance(value, str)
     }
-    return _table(("header", "meaning"), ((f"`{value}`", meanings[name]) for name, value in named.items()))
+    return table(("header", "meaning"), ((f"`{value}`", meanings[name]) for name, value in named.items()))
 
 
 def _members(kind: type[Enum], head: str) -> str:
     meanings = assigned(kind)
-    return _table((head, "meaning"), ((f"`{member.value}`", meanings[member.name]) for member in kind))
+    return table((head, "meaning"), ((f"`{member.value}`", meanings[member.name]) for member in kind))
+
+
+def _further_codes() -> str:
+    rows = ((f"`{use.code}`", use.status or "a failed run", use.meaning) for use in further_codes())
+    return table(("code", "status", "meaning"), rows)
 
 
 class _Meter:
@@ -103,7 +113,7 @@ def _metrics() -> str:
     meter = _Meter()
     Instruments(cast("Any", meter), {})
     RunInstruments(cast("Any", meter), dict)
-    return _table(("metric", "instrument", "unit", "meaning"), sorted(meter.made))
+    return table(("metric", "instrument", "unit", "meaning"), sorted(meter.made))
 
 
 def _span_attributes() -> str:
@@ -132,7 +142,7 @@ def _span_attributes() -> str:
         )
         for key, where in sorted(on.items())
     )
-    return _table(("attribute", "on spans", "value, or an example"), rows)
+    return table(("attribute", "on spans", "value, or an example"), rows)
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
@@ -145,6 +155,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "exit-codes": lambda: _members(Exit, "exit code"),
     "headers": _headers,
     "error-codes": lambda: _members(wire.ErrorCode, "code"),
+    "further-error-codes": _further_codes,
     "close-codes": lambda: _members(wire.CloseCode, "code"),
     "metrics": _metrics,
     "span-attributes": _span_attributes,

@@ -78,7 +78,7 @@ def serving(python: str, where: Path) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "PORT": str(port)}
+    environment = {**os.environ, "PORT": str(port), "AGENTSERVER_LOG_LEVEL": "WARNING"}
     process = subprocess.Popen((python, "main.py"), cwd=where, env=environment)
     try:
         until_listening(process, port)

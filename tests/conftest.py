@@ -7,9 +7,12 @@ import runpy
 import signal
 import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+from tests.stage import Stage
 
 GUARD = Path(__file__).parent / "loopback_only"
 
@@ -43,3 +46,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if refused:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         sys.stderr.write(f"\nconnections to other machines were refused:\n{refused}")
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage, None, None]:
+    """A process that runs programs one after another."""
+    made = Stage(tmp_path_factory.mktemp("stage"))
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,4 +1,4 @@
-"""Every sample runs as its README says: as a real process, asked by real curl lines."""
+"""Every sample runs as its README says: from its file to SIGTERM, asked by real curl lines."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import ROOT, running
+from tests.stage import Stage
 
 SAMPLES = sorted(path for form in ("0[1-8]_*", "18_*", "20_*") for path in (ROOT / "samples").glob(form))
 BLOCK = re.compile(r"```bash\n(?P<command>curl .*?)```\s*```text\n(?P<answer>.*?)```", re.DOTALL)
@@ -25,16 +26,13 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 
 @needs_curl
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
-async def test_a_sample_answers_as_its_readme_says_and_stops_cleanly(sample: Path) -> None:
+def test_a_sample_answers_as_its_readme_says_and_stops_cleanly(sample: Path, stage: Stage) -> None:
     readme = (sample / "README.md").read_text()
     steps = [(match["command"], match["answer"]) for match in BLOCK.finditer(readme)]
     assert len(steps) == readme.count("```bash\ncurl"), "a curl line without an answer"
-    async with running(sample / "main.py", environment={"AGENTSERVER_STORE": "memory"}) as server:
+    with stage.play(sample / "main.py", {"AGENTSERVER_STORE": "memory"}) as port:
         for command, answer in steps:
-            assert timeless(await curl(command, server.url)) == timeless(answer.strip()), command
-        server.terminate()
-        assert await server.exit_code() == 0
-    assert "Traceback" not in "".join(server.log)
+            assert timeless(curl(command, f"127.0.0.1:{port}")) == timeless(answer.strip()), command
 
 
 def test_a_sample_gets_what_it_needs_and_its_clients_are_at_hand() -> None:
@@ -74,10 +72,10 @@ def timeless(answer: str) -> str:
     return TIME.sub("(a time)", answer)
 
 
-async def curl(command: str, url: str) -> str:
-    """Run a README's curl line against *url*."""
-    arguments = [word.replace("localhost:8088", url) for word in shlex.split(command.replace("\\\n", " "))]
-    process = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
-    output, _ = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 0
-    return output.decode().strip()
+def curl(command: str, address: str) -> str:
+    """Run a README's curl line against *address*."""
+    arguments = [
+        word.replace("localhost:8088", address) for word in shlex.split(command.replace("\\\n", " "))
+    ]
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, timeout=20, check=True)
+    return done.stdout.strip()

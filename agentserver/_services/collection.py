@@ -102,6 +102,9 @@ class ServiceCollection:
             eager: Whether it is made when the host starts, before the start-up hooks and the first request,
                 instead of at first use. If that fails, the process ends with one line that says so.
 
+        Returns:
+            The collection itself.
+
         Raises:
             ServiceError: If the object is none of that type.
         """
@@ -132,6 +135,9 @@ class ServiceCollection:
         Args:
             service: The type that arguments ask for.
             implementation: A class or a factory; *service* itself if left out.
+
+        Returns:
+            The collection itself.
         """
         return self._add(service, ServiceLifetime.SCOPED, implementation)
 
@@ -149,6 +155,9 @@ class ServiceCollection:
         Args:
             service: The type that arguments ask for.
             implementation: A class or a factory; *service* itself if left out.
+
+        Returns:
+            The collection itself.
         """
         return self._add(service, ServiceLifetime.TRANSIENT, implementation)
 

@@ -40,6 +40,9 @@ class AgentHostBuilder(HostBuilder):
                 function that makes one for each request.
             options: The options of the protocols.
 
+        Returns:
+            The builder itself.
+
         Raises:
             StartupError: If the handler cannot serve.
         """
@@ -83,6 +86,9 @@ class AgentHost(Host):
 
         Args:
             environment: Instead of the process's own.
+
+        Returns:
+            The builder; nothing listens before its host runs.
 
         Raises:
             ConfigurationError: If an environment variable has a value that cannot be used. Uncaught, it

@@ -107,6 +107,9 @@ async def in_process(
         configure: Called with the builder before the host is built: services, options, health checks.
         environment: The server's variables, such as `fake_environment()`; none of the process's own.
 
+    Yields:
+        The agent, which serves within the block, with a client of it.
+
     Raises:
         StartupError: If the handler cannot serve.
     """
@@ -134,6 +137,9 @@ async def on_socket(
         handler: As for `in_process`.
         configure: As for `in_process`.
         environment: As for `in_process`.
+
+    Yields:
+        The agent, which serves within the block, with a client of it.
 
     Raises:
         StartupError: If the handler cannot serve.

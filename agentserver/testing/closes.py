@@ -95,6 +95,9 @@ def capture_close_events() -> Generator[CloseEvents, None, None]:
             async with in_process(MyHandler) as agent, agent.converse() as conversation:
                 await conversation.close(4001, "enough")
             assert (await closes.next()).close_code == 4001
+
+    Yields:
+        The events, as they come.
     """
     events = CloseEvents()
     handler = _CloseEventHandler(events)

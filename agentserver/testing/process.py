@@ -197,6 +197,9 @@ async def run_server(
         cwd: Its directory; None is this process's own.
         wait: Whether to wait until it listens.
 
+    Yields:
+        The process.
+
     Raises:
         ServerEndedError: If it ends before it listens.
         ValueError: If the class cannot be imported by another process.

@@ -84,6 +84,9 @@ def capture_spans() -> Generator[CapturedSpans, None, None]:
     Enter it before the agent is started. If the program has no tracer provider yet, it has one from here on,
     for OpenTelemetry sets it once and for all.
 
+    Yields:
+        The spans that have ended so far.
+
     Raises:
         RuntimeError: If the program has set a provider that is not the SDK's.
     """

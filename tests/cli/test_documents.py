@@ -16,17 +16,19 @@ import pytest
 
 from agentserver.cli.errors import Exit
 from agentserver.cli.parser import build
+from documentation.terminal import plain, terminal
 from tests.cli.process import clean_environment
 from tests.documents import Block, blocks, matches
 from tests.servers import DEADLINE, ROOT, free_port
 
 CLI = (ROOT / "docs" / "cli.md").read_text()
-SCENES = [("README.md", "Command line")] + [
-    ("docs/cli.md", section)
+SCENES = [
+    section
     for section in re.findall(r"^## (.+)$", CLI, re.MULTILINE)
     if "```bash" in CLI.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
 ]
 SERVERS = re.compile(r"(\w+=\S+ )*agentserver (run|dev) ")
+PICTURE = ROOT / "docs" / "pictures" / "terminal.svg"
 
 
 class Shell:
@@ -34,9 +36,11 @@ class Shell:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.log = directory / "server.log"
         self.port = free_port()
         self.environment = clean_environment({"PORT": str(self.port), "AGENTSERVER_STORE": "memory"})
         self.server: asyncio.subprocess.Process | None = None
+        self.seen: list[str] = []
 
     async def enter(self, block: Block) -> None:
         """Carry out the lines of *block*, and compare what the last one prints."""
@@ -48,8 +52,9 @@ class Shell:
                 await self.serve(line)
             else:
                 output = await self.printed(line)
+                self.seen += [f"$ {line.partition(' 2>&1')[0]}", *output.splitlines()]
         if block.output is not None:
-            assert matches(output, block.output), output
+            assert matches(plain(output), block.output), output
 
     async def printed(self, line: str) -> str:
         """What *line* prints; it must end with the exit code that its comment says."""
@@ -64,14 +69,16 @@ class Shell:
     async def serve(self, line: str) -> None:
         """Start the server of *line* in place of the last one, and wait until it listens."""
         await self.close()
+        log = self.log.open("w")
         # Together with what it starts, so that it can be ended as a whole.
         self.server = await asyncio.create_subprocess_exec(
             *("bash", "-c", f"exec env {line}".replace("8088", str(self.port))),
             cwd=self.directory,
             env=self.environment,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=log,
             start_new_session=True,
         )
+        log.close()
         await asyncio.wait_for(self.listens(), DEADLINE)
 
     async def listens(self) -> None:
@@ -106,14 +113,42 @@ async def shell(directory: Path) -> AsyncGenerator[Shell, None]:
         await terminals.close()
 
 
-@pytest.mark.parametrize(("document", "section"), SCENES, ids=[scene[1] for scene in SCENES])
+@pytest.mark.parametrize("section", SCENES)
 async def test_every_command_line_runs_and_prints_what_the_document_says(
-    document: str, section: str, tmp_path: Path
+    section: str, tmp_path: Path
 ) -> None:
     async with shell(tmp_path) as terminals:
-        for block in blocks(document, section):
+        for block in blocks("docs/cli.md", section):
             assert block.language == "bash"
             await terminals.enter(block)
+
+
+async def test_a_first_project_goes_as_the_start_page_says_and_as_its_picture_shows(tmp_path: Path) -> None:
+    async with shell(tmp_path) as terminals:
+        terminals.environment["FORCE_COLOR"] = "1"
+        for block in blocks("docs/start.md", "A project of your own"):
+            await terminals.enter(block)
+        log = terminals.log.read_text()
+        calls = terminals.seen[terminals.seen.index("$ agentserver invoke hello") :]
+    text = "\n".join(["$ agentserver dev my_agent.handler", *log.splitlines(), "", *calls])
+    picture = terminal(same_always(text, tmp_path), "A terminal: an agent is started, and called")
+    if "WRITE_PICTURES" in os.environ:
+        PICTURE.write_text(picture)
+    assert PICTURE.read_text() == picture, "make pictures draws it anew"
+
+
+def same_always(text: str, directory: Path) -> str:
+    """*text* with what differs from run to run made the same: paths, ports, times, ids."""
+    text = text.replace(str(directory), "~")
+    for what, instead in (
+        (r"(inspector at http://127\.0\.0\.1):\d+/#[\w-]+", r"\1:40817/#…"),
+        (r"127\.0\.0\.1:\d+, serving", "127.0.0.1:8088, serving"),
+        (r"\d\d:\d\d:\d\d ", "12:00:00 "),
+        (r"[\d.]+ ms", "1.5 ms"),
+        (r'"request_id": "[0-9a-f]+"', '"request_id": "…"'),
+    ):
+        text = re.sub(what, instead, text)
+    return text
 
 
 def commands() -> Mapping[str, argparse.ArgumentParser]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import contextlib
 import inspect
 import io
-import sys
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +16,6 @@ from aiohttp.typedefs import Handler
 from agentserver import FoundryEnvironment, map_invocations_server
 from agentserver.testing import on_socket
 from tests.documents import Block, blocks
-from tests.servers import ROOT, running
 
 PLATFORM = "https://account.services.ai.azure.com"
 
@@ -84,15 +80,3 @@ async def test_a_snippet_prints_what_the_document_says(block: Block) -> None:
         url = served if isinstance(served, str) else served.url
         snippet = block.text.replace("http://localhost:8088", url).replace(PLATFORM, url)
         assert await run(snippet) == block.output
-
-
-async def test_the_readmes_caller_prints_what_it_says(tmp_path: Path) -> None:
-    program, command = blocks("README.md", "Client")
-    assert command.text == "python call.py\n"
-    async with running(ROOT / "samples" / "01_getting_started" / "main.py") as server:
-        (tmp_path / "call.py").write_text(program.text.replace("http://localhost:8088", server.url))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "call.py", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
-        )
-        output, _ = await asyncio.wait_for(process.communicate(), 20)
-    assert output.decode() == command.output

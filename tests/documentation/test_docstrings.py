@@ -1,4 +1,4 @@
-"""Every public name has a docstring that says what it takes, and what it raises by itself."""
+"""Every public name has a docstring that says what it takes, what it gives, and what it raises by itself."""
 
 from __future__ import annotations
 
@@ -90,3 +90,23 @@ def test_a_docstring_says_what_is_raised_by_itself(path: str) -> None:
     }
     unsaid = {name for name in raised if name not in said(subject)}
     assert unsaid == set()
+
+
+# A sentence that names a thing says what is given: "The port", "Whether it runs", "Seconds to wait".
+THING = re.compile(
+    r"(The|A|An|All|What|Whether|Who|How|Its|Their|Seconds|1,|Set once|Inside a step: a key|Answer [`*])"
+)
+GIVES = re.compile(
+    r"^(Returns|Yields):$|\b([Rr]eturns?|[Gg]ives?|[Mm]akes?|hand out|say how|(True|False) (if|when|also))\b",
+    re.MULTILINE,
+)
+FUNCTIONS = [path for path, subject in SUBJECTS.items() if inspect.isfunction(subject)]
+
+
+@pytest.mark.parametrize("path", FUNCTIONS)
+def test_a_docstring_says_what_is_given(path: str) -> None:
+    subject = SUBJECTS[path]
+    if inspect.signature(subject).return_annotation in {None, "None", "NoReturn"}:
+        return
+    text = inspect.getdoc(subject) or ""
+    assert THING.match(text) or GIVES.search(text), text

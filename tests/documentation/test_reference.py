@@ -10,6 +10,7 @@ import pytest
 
 from agentserver import AgentHostOptions, wire
 from documentation.docstrings import arguments, assigned
+from documentation.error_codes import further_codes
 from documentation.names import MODULES, documented, public_names
 from documentation.tables import TABLES
 from tests.servers import ROOT
@@ -54,6 +55,16 @@ def test_the_tables_have_every_option_variable_and_code() -> None:
     }
     assert [row[0] for row in rows("error-codes")] == [f"`{code.value}`" for code in wire.ErrorCode]
     assert [row[0] for row in rows("close-codes")] == [f"`{code.value}`" for code in wire.CloseCode]
+
+
+def test_the_codes_of_one_part_are_found_where_they_are_written() -> None:
+    found = {use.code: use for use in further_codes()}
+    assert not {*found} & {code.value for code in wire.ErrorCode}
+    assert (found["session_busy"].status, found["session_busy"].meaning) == (
+        "409",
+        "The session has a run in progress",
+    )
+    assert {"request_timeout", "too_many_pending", "too_many_recoveries", "version_mismatch"} <= {*found}
 
 
 def test_a_variable_says_what_it_must_be_in_the_words_of_its_error() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.documents import blocks, matches, write
 from tests.servers import running
-from tests.test_readme import needs_curl, printed
+from tests.test_pages import needs_curl, printed
 
 
 @needs_curl
@@ -18,7 +18,7 @@ async def test_the_first_agent_answers_as_the_page_says_and_stops_cleanly(tmp_pa
     async with running(tmp_path / "main.py", cwd=tmp_path) as server:
         for command in commands:
             assert command.output is not None
-            output = await printed(command.text, server)
+            output = printed(command.text, server.port)
             assert matches(output, command.output), output
         server.terminate()
         assert await server.exit_code() == 0

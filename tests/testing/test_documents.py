@@ -47,14 +47,3 @@ def test_the_files_of_the_document_pass_as_they_are(tmp_path: Path) -> None:
     assert [command.text for command in commands] == ["pytest -q\n", "python check.py\n"]
     assert passed(run(commands[0].text, tmp_path)) == written(found) == 10
     assert run(commands[1].text, tmp_path) == commands[1].output
-
-
-def test_the_readmes_tests_pass_beside_the_readmes_agent(tmp_path: Path) -> None:
-    tests, command = blocks("README.md", "Testing your handler")
-    (agent,) = (block for block in blocks("README.md", "Quick start") if block.language == "python")
-    (tmp_path / "main.py").write_text(agent.text)
-    (tmp_path / "test_main.py").write_text(tests.text)
-    output = run(command.text, tmp_path)
-    assert command.output is not None
-    assert command.output.strip() in output
-    assert passed(output) == written([tests]) == 2
