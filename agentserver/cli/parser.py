@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Final, NoReturn, TypeAlias
 
 from agentserver import __version__
+from agentserver.cli.argument_types import count, origin, pair, port, seconds
 
 __all__ = ["build", "command_of"]
 
@@ -102,7 +103,7 @@ def _dev(commands: _Commands) -> None:
     parser.add_argument(
         "--cors",
         metavar="ORIGIN",
-        type=_origin,
+        type=origin,
         action="append",
         default=[],
         help="let pages of that origin call the agent, such as http://localhost:3000",
@@ -110,7 +111,7 @@ def _dev(commands: _Commands) -> None:
     parser.add_argument(
         "--inspector-port",
         metavar="PORT",
-        type=_port,
+        type=port,
         default=0,
         help="TCP port of the page that shows and drives the agent; default: any free one",
     )
@@ -121,7 +122,7 @@ def _dev(commands: _Commands) -> None:
 
 def _server(parser: argparse.ArgumentParser, host: str | None = None) -> None:
     _target(parser)
-    parser.add_argument("--port", type=_port, help="TCP port; default: PORT, else 8088; 0: any free one")
+    parser.add_argument("--port", type=port, help="TCP port; default: PORT, else 8088; 0: any free one")
     parser.add_argument("--host", default=host, help=f"address to listen on; default: {host or 'all'}")
     parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], type=str.upper)
     parser.add_argument("--log-format", choices=["text", "json"])
@@ -154,7 +155,7 @@ def _invoke(commands: _Commands) -> None:
     parser.add_argument(
         "--query",
         metavar="NAME=VALUE",
-        type=_pair("="),
+        type=pair("="),
         action="append",
         default=[],
         help="a query parameter",
@@ -183,14 +184,14 @@ def _watch(commands: _Commands) -> None:
     parser.add_argument("id", metavar="ID", help="the invocation's id")
     parser.add_argument(
         "--after",
-        type=_count,
+        type=count,
         default=0,
         metavar="N",
         help="the id of the last event that is known already (default: 0)",
     )
     parser.add_argument(
         "--interval",
-        type=_seconds,
+        type=seconds,
         default=1.0,
         metavar="S",
         help="seconds between two questions (default: 1)",
@@ -219,7 +220,7 @@ def _runs(commands: _Commands) -> None:
             operation.add_argument("--status", choices=statuses, help="only those that stand so")
             operation.add_argument("--session", metavar="ID", help="only those of a session")
             operation.add_argument(
-                "--limit", type=_count, default=50, metavar="N", help="how many (default: 50; 0: all)"
+                "--limit", type=count, default=50, metavar="N", help="how many (default: 50; 0: all)"
             )
         elif name == "show":
             operation.add_argument("--events", action="store_true", help="its events too")
@@ -242,7 +243,7 @@ def _connect(commands: _Commands) -> None:
     )
     parser.add_argument(
         "--linger",
-        type=_seconds,
+        type=seconds,
         default=1.0,
         metavar="S",
         help="when the input has ended: seconds of silence before closing (default: 1)",
@@ -253,9 +254,9 @@ def _connect(commands: _Commands) -> None:
 def _inspect(commands: _Commands) -> None:
     parser = _command(commands, "inspect", "open the inspector's page for an agent that runs elsewhere")
     _elsewhere(parser)
-    parser.add_argument("--port", type=_port, default=0, help="the relay's TCP port; default: any free one")
+    parser.add_argument("--port", type=port, default=0, help="the relay's TCP port; default: any free one")
     parser.add_argument(
-        "--inspector-port", metavar="PORT", type=_port, default=0, help="the page's; default: any free one"
+        "--inspector-port", metavar="PORT", type=port, default=0, help="the page's; default: any free one"
     )
 
 
@@ -267,12 +268,12 @@ def _proxy(commands: _Commands) -> None:
     parser.add_argument(
         "--origin",
         metavar="ORIGIN",
-        type=_origin,
+        type=origin,
         action="append",
         required=True,
         help="of the pages that may, such as http://localhost:3000",
     )
-    parser.add_argument("--port", type=_port, default=8088, help="TCP port (default: 8088); 0: any free one")
+    parser.add_argument("--port", type=port, default=8088, help="TCP port (default: 8088); 0: any free one")
 
 
 def _elsewhere(parser: argparse.ArgumentParser) -> None:
@@ -351,13 +352,13 @@ def _client(parser: argparse.ArgumentParser, json_help: str = "print one JSON ob
         "-H",
         "--header",
         metavar="NAME:VALUE",
-        type=_pair(":"),
+        type=pair(":"),
         action="append",
         default=[],
         help="a request header",
     )
     parser.add_argument(
-        "--timeout", type=_seconds, default=300.0, metavar="S", help="seconds to wait (default: 300)"
+        "--timeout", type=seconds, default=300.0, metavar="S", help="seconds to wait (default: 300)"
     )
     hosted = parser.add_argument_group(
         "hosted agents", "The token is AGENTSERVER_TOKEN, else azure-identity's."
@@ -366,47 +367,6 @@ def _client(parser: argparse.ArgumentParser, json_help: str = "print one JSON ob
     hosted.add_argument(
         "--project", metavar="URL", help="the project's endpoint; default: FOUNDRY_PROJECT_ENDPOINT"
     )
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a whole number from 0 to 65535")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number: give a whole number, 0 or more")
-    return int(text)
-
-
-def _origin(text: str) -> str:
-    scheme, _, rest = text.partition("://")
-    if text != "*" and not (scheme in {"http", "https"} and rest and not set(rest) & set("/?#@ *")):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no origin: give one such as http://localhost:3000, or *"
-        )
-    return text.lower()
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: give a number of seconds above 0")
-    return value
-
-
-def _pair(separator: str) -> Callable[[str], tuple[str, str]]:
-    def split(text: str) -> tuple[str, str]:
-        name, found, value = text.partition(separator)
-        if not found or not name.strip():
-            raise argparse.ArgumentTypeError(f"{text!r} needs the form NAME{separator}VALUE")
-        return name.strip(), value.strip()
-
-    return split
 
 
 def _bodies(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:

@@ -147,7 +147,7 @@ class ActionsConnection:
     def events(
         self, invocation_id: str, *, after: int = 0, idle_timeout: float | None = None
     ) -> ActionStream:
-        """Iterate over the events of a durable run, to its last one.
+        """The events of a durable run, to its last one.
 
         .. code-block:: python
 

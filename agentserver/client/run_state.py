@@ -50,7 +50,7 @@ class RunState:
 
     @classmethod
     def read(cls, told: Any) -> RunState:
-        """Read what a server tells of a run.
+        """What a server tells of a run.
 
         Args:
             told: The JSON of an answer, of one of the list, of the last event, or of an action's result.
