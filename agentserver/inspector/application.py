@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 from aiohttp import web
@@ -168,7 +168,7 @@ class Interface:
 
     async def _runs(self, request: web.Request) -> web.Response:
         found, problem = await self._asked(f"{INVOCATIONS_ROUTE}?limit={_RUNS_LISTED}")
-        runs = found.get("runs", []) if isinstance(found, dict) else []
+        runs = cast("dict[str, Any]", found).get("runs", []) if isinstance(found, dict) else []
         return web.json_response({"runs": runs, "problem": problem})
 
     async def _run(self, request: web.Request) -> web.Response:

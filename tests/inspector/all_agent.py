@@ -44,8 +44,9 @@ class Delta:
 class Guide(InvocationActionHandler, InvocationHandler[Question, Delta]):
     """Says where to go: asks a model, which calls a tool."""
 
-    async def handle(self, question: Question, context: InvocationContext) -> AsyncIterator[Delta]:
+    async def handle(self, request: Any, context: InvocationContext) -> AsyncIterator[Delta]:
         """Answer with events."""
+        question: Question = request
         logger.info("asked in %s", question.language)
         with tracer.start_as_current_span("chat gpt", attributes={"gen_ai.request.model": "gpt"}):
             await asyncio.sleep(0.04)
