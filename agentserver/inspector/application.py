@@ -168,7 +168,7 @@ class Interface:
 
     async def _runs(self, request: web.Request) -> web.Response:
         found, problem = await self._asked(f"{INVOCATIONS_ROUTE}?limit={_RUNS_LISTED}")
-        runs = cast("dict[str, Any]", found).get("runs", []) if isinstance(found, dict) else []
+        runs: Any = cast("dict[str, Any]", found).get("runs", []) if isinstance(found, dict) else []
         return web.json_response({"runs": runs, "problem": problem})
 
     async def _run(self, request: web.Request) -> web.Response:
@@ -203,10 +203,13 @@ class Interface:
     async def _documents(self, request: web.Request) -> web.Response:
         documents: list[dict[str, Any]] = []
         for name, path in _DOCUMENTS.items():
-            status, kind, body = await self._driver.ask(path)
+            try:
+                status, kind, body = await self._driver.ask(path)
+            except MistakeError as error:
+                return web.json_response({"documents": [], "problem": str(error)})
             found = body.decode(errors="replace") if status == 200 else None
             documents.append({"name": name, "path": path, "status": status, "type": kind, "text": found})
-        return web.json_response({"documents": documents})
+        return web.json_response({"documents": documents, "problem": ""})
 
     async def _send(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"call": self._driver.send(read_call(asked))}
