@@ -203,10 +203,13 @@ class Interface:
     async def _documents(self, request: web.Request) -> web.Response:
         documents: list[dict[str, Any]] = []
         for name, path in _DOCUMENTS.items():
-            status, kind, body = await self._driver.ask(path)
+            try:
+                status, kind, body = await self._driver.ask(path)
+            except MistakeError as error:
+                return web.json_response({"documents": [], "problem": str(error)})
             found = body.decode(errors="replace") if status == 200 else None
             documents.append({"name": name, "path": path, "status": status, "type": kind, "text": found})
-        return web.json_response({"documents": documents})
+        return web.json_response({"documents": documents, "problem": ""})
 
     async def _send(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"call": self._driver.send(read_call(asked))}

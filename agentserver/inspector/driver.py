@@ -23,7 +23,7 @@ __all__ = ["Driver", "Makers"]
 
 _PIECE: Final = 65536
 _PORTS_KEPT: Final = 4096
-_HIDDEN_SECONDS: Final = 3.0
+_HIDDEN_SECONDS: Final = 10.0
 _MAX_MESSAGE: Final = 64 * 1024 * 1024
 _NEVER_SENT: Final = frozenset({1004, 1005, 1006, 1015})
 _ENDS: Final = frozenset(

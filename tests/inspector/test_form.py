@@ -53,7 +53,10 @@ class Contracts:
             self.agent.write_text(text)
             self.life += 1
         await self.dev.agent_is("running", self.life)
-        document = json.loads((await self.dev.get("/api/documents"))["documents"][0]["text"])
+        found = await self.dev.get("/api/documents")
+        while found["problem"]:  # it starts
+            found = await self.dev.get("/api/documents")
+        document = json.loads(found["documents"][0]["text"])
         content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"]
         example = json.dumps(content["example"])
         await self.page.until(f"JSON.stringify(JSON.parse({BODY})) === JSON.stringify({example})")

@@ -16,7 +16,9 @@ const AGAIN = 1000;
 export async function look() {
   const { life } = agent.peek();
   try {
-    const found = /** @type {Document[]} */ ((await get("/api/documents")).documents);
+    const answer = await get("/api/documents");
+    if (answer.problem) throw new Error(answer.problem);
+    const found = /** @type {Document[]} */ (answer.documents);
     documents.value = found;
     problem.value = "";
     const text = found.find((each) => each.name === "OpenAPI")?.text ?? "";
