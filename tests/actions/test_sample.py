@@ -121,6 +121,8 @@ async def test_a_payload_that_is_not_understood_says_what_to_send() -> None:
         await conversation.invoke("i", "s", prompt=7)
         refusal = await conversation.error()
         assert refusal == {
+            "invocation_id": "i",
+            "session_id": "s",
             "code": "invalid_request",
             "message": "prompt: expected a string, got a whole number",
             "target": "$.prompt",
