@@ -13,7 +13,6 @@ from agentserver import InvocationContext, InvocationWebSocketHandler, StartupEr
 from agentserver.invocations._handler_definition import define
 from agentserver.testing import in_process
 
-
 T = TypeVar("T")
 
 
