@@ -55,7 +55,7 @@ def parameters_of(
         HandlerError: If the class and the method disagree, or neither can be understood.
     """
     named = arguments_of(handler, base) or ()
-    taken, given = _annotations(handler, getattr(handler, method), strict=not named)
+    taken, given = annotations_of(handler, getattr(handler, method), strict=not named)
     if not named and (taken is UNSAID or given is UNSAID):
         missing = f"the argument {argument}" if taken is UNSAID else "what it gives"
         raise HandlerError(
@@ -98,13 +98,17 @@ def _is_subclass(member: Any, classes: tuple[type, ...]) -> bool:
     return isinstance(member, type) and any(kind in member.__mro__ for kind in classes)
 
 
-def _annotations(handler: type, method: Callable[..., Any], *, strict: bool) -> tuple[Any, Any]:
-    """The types that *method* takes first and gives; those that cannot be found are an error if *strict*."""
+def annotations_of(handler: type, method: Callable[..., Any], *, strict: bool) -> Parameters:
+    """The types that *method* of *handler* takes first and gives, as it is annotated.
+
+    Raises:
+        HandlerError: If *strict*, and a name cannot be found.
+    """
     try:
         hints = get_type_hints(method, include_extras=True)
     except NameError as error:
         if not strict:
-            return UNSAID, UNSAID
+            return Parameters(UNSAID, UNSAID)
         name = getattr(error, "name", None) or str(error).split("'")[1]
         raise HandlerError(
             f"{handler.__name__}.{method.__name__} names {name} in an annotation, which cannot be found when"
@@ -114,7 +118,7 @@ def _annotations(handler: type, method: Callable[..., Any], *, strict: bool) -> 
     given = hints.get("return", UNSAID)
     if get_origin(given) in _STREAMS:
         given = get_args(given)[0]
-    return hints.get(first[0], UNSAID) if first else UNSAID, given
+    return Parameters(hints.get(first[0], UNSAID) if first else UNSAID, given)
 
 
 def _evaluated(handler: type, declared: Any) -> Any:

@@ -94,11 +94,19 @@ def define(handler: Any) -> HandlerDefinition:
 
 
 def _messages(handler: type[InvocationHandler]) -> Messages | None:
-    if not _has_parameters(handler, InvocationWebSocketHandler):
+    if not _has_parameters(handler, InvocationWebSocketHandler) and not _takes_typed_websocket(handler):
         return None
     from agentserver.invocations._typed_messages import messages_of  # the others do not pay for msgspec
 
     return messages_of(handler)
+
+
+def _takes_typed_websocket(handler: type[InvocationHandler]) -> bool:
+    if "handle_websocket" not in handler._interface.operations or _is_ours(handler, "handle_websocket"):
+        return False
+    method: Callable[..., Any] = getattr(handler, "handle_websocket")  # noqa: B009 - not every handler has it
+    taken = list(signature_of(method).parameters.values())[1]
+    return "TypedWebSocket" in str(taken.annotation)
 
 
 def _has_parameters(handler: type[InvocationHandler], generic: type) -> bool:

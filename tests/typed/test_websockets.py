@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import aiohttp
 import pytest
@@ -12,6 +12,8 @@ import pytest
 from agentserver import InvocationContext, InvocationWebSocketHandler, StartupError, TypedWebSocket
 from agentserver.invocations._handler_definition import define
 from agentserver.testing import in_process
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -105,6 +107,78 @@ async def test_the_client_may_close() -> None:
     async with in_process(Talk) as agent, agent.http.ws_connect("/invocations_ws") as socket:
         await socket.close(code=1000)
         assert socket.close_code == 1000
+
+
+class ByAnnotation(InvocationWebSocketHandler):
+    async def handle_websocket(
+        self, websocket: TypedWebSocket[Hello | Number, Text], context: InvocationContext
+    ) -> None:
+        async for _ in websocket:
+            await websocket.send(Text("heard"))
+
+
+async def test_the_annotation_of_the_websocket_is_enough() -> None:
+    async with in_process(ByAnnotation) as agent, agent.http.ws_connect("/invocations_ws") as socket:
+        await socket.send_json({"type": "hello"})
+        assert (await socket.receive_json())["error"]["target"] == "$.name"
+        await socket.send_json({"type": "hello", "name": "you"})
+        assert await socket.receive_json() == {"text": "heard"}
+
+
+class Generally(InvocationWebSocketHandler[T, Text], Generic[T]):
+    async def handle_websocket(self, websocket: TypedWebSocket[T, Text], context: InvocationContext) -> None:
+        return
+
+
+class Concretely(Generally[Hello]):
+    pass
+
+
+class Anything(InvocationWebSocketHandler[Hello, Text]):
+    async def handle_websocket(self, websocket: TypedWebSocket[Any, Any], context: InvocationContext) -> None:
+        return
+
+
+@pytest.mark.parametrize("handler", [Concretely, Anything])
+def test_an_annotation_that_says_less_than_the_class_agrees_with_it(
+    handler: type[InvocationWebSocketHandler],
+) -> None:
+    messages = define(handler).messages
+    assert messages is not None
+    assert messages.contract.read(b'{"type": "hello", "name": "x"}') == Hello("hello", "x")
+
+
+class Disagreeing(InvocationWebSocketHandler[Hello, Text]):
+    async def handle_websocket(
+        self, websocket: TypedWebSocket[Number, Text], context: InvocationContext
+    ) -> None:
+        return
+
+
+class Half(InvocationWebSocketHandler):
+    async def handle_websocket(
+        self,
+        websocket: TypedWebSocket,  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]  # on purpose
+        context: InvocationContext,
+    ) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (
+            Disagreeing,
+            "says Hello, Text in its base class and TypedWebSocket.Number, Text. in handle_websocket",
+        ),
+        (Half, "Half does not name both types of its WebSocket"),
+    ],
+)
+def test_types_that_disagree_or_are_missing_are_refused_at_start_up(
+    handler: type[InvocationWebSocketHandler], words: str
+) -> None:
+    with pytest.raises(StartupError, match=words):
+        define(handler)
 
 
 def test_messages_that_nothing_tells_apart_are_refused_at_start_up() -> None:
