@@ -17,6 +17,9 @@ MODULES: Final = (
     "agentserver.testing",
     "agentserver.testing.plugin",
     "agentserver.conformance",
+    "agentserver.integrations.events",
+    "agentserver.integrations.sessions",
+    "agentserver.integrations.handler",
 )
 
 # What our own layers tell each other of errors.

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from agentserver.errors import BadRequestError, InvocationError
-from agentserver.integrations.events import AgentRequest, Answer, HumanRequest
+from agentserver.integrations.events import AgentRequest, HumanAnswer, HumanRequest
 from agentserver.invocations.context import InvocationContext
 
 
@@ -37,8 +37,8 @@ class Turn:
     held: Any = None
     ending: ExitStack = field(default_factory=ExitStack)
 
-    def answer_to(self, request_id: str) -> Answer:
-        """The answer to the request of that id, one of `waiting`."""
+    def answer_to(self, request_id: str) -> HumanAnswer:
+        """The answer to the request of the id *request_id*, one of `waiting`."""
         return next(answer for answer in self.request.answers if answer.id == request_id)
 
 

@@ -13,19 +13,19 @@ from msgspec import Struct
 __all__ = [
     "AgentEvent",
     "AgentRequest",
-    "Answer",
     "Done",
+    "HumanAnswer",
     "HumanRequest",
-    "Outcome",
     "TextDelta",
     "ToolCall",
     "ToolResult",
+    "TurnOutcome",
     "Usage",
     "WaitingForHuman",
 ]
 
 
-class Answer(Struct, frozen=True, omit_defaults=True):
+class HumanAnswer(Struct, frozen=True, omit_defaults=True):
     """A person's answer to one `HumanRequest`.
 
     Args:
@@ -51,7 +51,7 @@ class AgentRequest(Struct, frozen=True, omit_defaults=True):
     """
 
     message: str | None = None
-    answers: list[Answer] = []
+    answers: list[HumanAnswer] = []
     data: Any = None
 
 
@@ -99,7 +99,7 @@ class HumanRequest(Struct, frozen=True, omit_defaults=True):
     """Something that a person must say before the run goes on.
 
     Args:
-        id: What the `Answer` must have.
+        id: What the `HumanAnswer` must have.
         kind: ``approval`` asks for yes or no, ``value`` for any JSON.
         name: The tool that is to be called, if it is about one.
         arguments: What the tool would be given.
@@ -147,7 +147,7 @@ class Done(Struct, frozen=True, tag_field="type", tag="done"):
     usage: Usage | None = None
 
 
-Outcome: TypeAlias = Done | WaitingForHuman
+TurnOutcome: TypeAlias = Done | WaitingForHuman
 """How a turn ends: the last event, or the whole answer."""
 
 AgentEvent: TypeAlias = TextDelta | ToolCall | ToolResult | WaitingForHuman | Done

@@ -25,8 +25,8 @@ from agentserver.integrations.events import (
     AgentEvent,
     AgentRequest,
     HumanRequest,
-    Outcome,
     ToolCall,
+    TurnOutcome,
 )
 from agentserver.integrations.sessions import MemorySessionStore, SessionStore, session_key
 from agentserver.invocations._handler_interface import HTTP, WEBSOCKET, HandlerInterface
@@ -90,11 +90,11 @@ class AgentHandler(InvocationActionHandler):
         """
 
     @abstractmethod
-    async def answer(self, turn: Turn) -> Outcome:
+    async def answer(self, turn: Turn) -> TurnOutcome:
         """Run *turn* without events, and say how it ended; otherwise as `events`."""
 
     async def handle(self, request: web.Request, context: InvocationContext) -> Any:
-        """Answer ``POST /invocations``: *request* in, events or JSON out."""
+        """Answer ``POST /invocations``: *request* in, events or JSON out; *context* is the invocation's."""
         asked: AgentRequest = contract_of(type(self)).read(await request.read())
         if _EVENTS in request.headers.get(hdrs.ACCEPT, "").lower():
             return self._frames(asked, context)
@@ -105,7 +105,7 @@ class AgentHandler(InvocationActionHandler):
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: _JSON})
 
     async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> AsyncGenerator[Any, None]:
-        """Run the turn in *payload*; each event is a chunk of the stream."""
+        """Run the turn in *payload*, in the session of *context*; each event is a chunk of the stream."""
         asked: AgentRequest = contract_of(type(self)).read(_ENCODE(payload))
         async with aclosing(self._written(asked, context, msgspec.to_builtins)) as chunks:
             async for chunk in chunks:
@@ -163,7 +163,7 @@ class AgentHandler(InvocationActionHandler):
             kept = _READ_KEPT(found)
             turn.state, turn.waiting = bytes(kept.state), kept.waiting
 
-    async def _keep(self, turn: Turn, outcome: Outcome) -> None:
+    async def _keep(self, turn: Turn, outcome: TurnOutcome) -> None:
         """Keep what *turn* has made of its session."""
         if turn.state is not None:
             waiting = [] if not isinstance(outcome, OUTCOMES[1]) else outcome.requests

@@ -66,13 +66,13 @@ class MemorySessionStore:
         check_options(self, checks)
 
     async def load(self, key: str) -> bytes | None:
-        """As `SessionStore.load`."""
+        """As `SessionStore.load` of *key*."""
         self._forget_the_old()
         found = self._kept.get(key)
         return None if found is None else found[1]
 
     async def save(self, key: str, state: bytes) -> None:
-        """As `SessionStore.save`."""
+        """As `SessionStore.save` of *key* and *state*."""
         self._kept[key] = (self._clock(), state)
         self._kept.move_to_end(key)
         self._forget_the_old()
@@ -80,7 +80,7 @@ class MemorySessionStore:
             self._kept.popitem(last=False)
 
     async def delete(self, key: str) -> None:
-        """As `SessionStore.delete`."""
+        """As `SessionStore.delete` of *key*."""
         self._kept.pop(key, None)
 
     def _forget_the_old(self) -> None:
@@ -110,15 +110,15 @@ class FileSessionStore:
         check_options(self, {"directory": Check("a path", lambda value: str(value) not in {"", "."})})
 
     async def load(self, key: str) -> bytes | None:
-        """As `SessionStore.load`."""
+        """As `SessionStore.load` of *key*."""
         return await asyncio.to_thread(self._load, self._path(key))
 
     async def save(self, key: str, state: bytes) -> None:
-        """As `SessionStore.save`."""
+        """As `SessionStore.save` of *key* and *state*."""
         await asyncio.to_thread(self._save, self._path(key), state)
 
     async def delete(self, key: str) -> None:
-        """As `SessionStore.delete`."""
+        """As `SessionStore.delete` of *key*."""
         await asyncio.to_thread(self._path(key).unlink, missing_ok=True)
 
     def _path(self, key: str) -> Path:

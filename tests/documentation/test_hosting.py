@@ -27,14 +27,14 @@ class Echo(InvocationWebSocketHandler):
                 await websocket.send_bytes(message.data)
 
 
+def session_of(request: web.Request) -> str:
+    return "anna"
+
+
 async def test_the_portal_passes_text_and_audio_on_both_ways_and_closes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (portal,) = [block.text for block in blocks("docs/hosting.md") if "def portal" in block.text]
-
-    def session_of(_request: web.Request) -> str:
-        return "anna"
-
     names: dict[str, Any] = {"PROJECT": "https://account.example/projects/p", "session_of": session_of}
     exec(compile(portal, "docs/hosting.md", "exec"), names)  # noqa: S102 - the page's own code is the subject
     async with on_socket(Echo) as agent:

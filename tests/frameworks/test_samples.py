@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -33,6 +33,7 @@ async def test_a_sample_answers_as_its_readme_says_and_stops_cleanly(sample: Pat
     assert len(steps) == readme.count("```bash\ncurl") == 3
     variables = {"OPENAI_API_KEY": "not-a-key", "OPENAI_BASE_URL": model.url}
     request_id = ""
+    found: list[dict[str, Any]] = []
     async with running(sample / "main.py", environment=variables) as server:
         for command, answer in steps:
             found = events_of(await curl(command.replace("ID", request_id), server.url))
@@ -67,10 +68,10 @@ def events_of(answer: str) -> list[dict[str, Any]]:
 def shape(value: Any) -> Any:
     """*value* without what a model or chance decides: texts other than the names of things, numbers."""
     if isinstance(value, dict):
-        known: dict[str, Any] = value
+        known = cast("dict[str, Any]", value)
         return {key: item if key in {"type", "kind", "name"} else shape(item) for key, item in known.items()}
     if isinstance(value, list):
-        return [shape(item) for item in value]
+        return [shape(item) for item in cast("list[Any]", value)]
     return type(value).__name__
 
 

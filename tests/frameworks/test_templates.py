@@ -29,12 +29,12 @@ async def tool(*arguments: str, cwd: Path) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 100)
+    out, _ = await asyncio.wait_for(process.communicate(), 250)
     assert process.returncode == 0, out.decode()
     return out.decode()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", FRAMEWORKS)
 async def test_a_project_passes_its_tests_type_checks_and_answers_as_its_readme_says(
     name: str, model: StandIn, tmp_path: Path

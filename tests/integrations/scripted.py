@@ -12,10 +12,10 @@ from agentserver.integrations.events import (
     AgentEvent,
     Done,
     HumanRequest,
-    Outcome,
     TextDelta,
     ToolCall,
     ToolResult,
+    TurnOutcome,
     Usage,
     WaitingForHuman,
 )
@@ -50,7 +50,7 @@ class Scripted(AgentHandler):
         finally:
             self.ended.append(words)
 
-    async def answer(self, turn: Turn) -> Outcome:
+    async def answer(self, turn: Turn) -> TurnOutcome:
         """The same at once."""
         words = turn.request.message or "answered"
         self.begun.append(words)
@@ -68,7 +68,7 @@ class Scripted(AgentHandler):
         if words == "refuse":
             raise InvocationError("no", "No such thing", status=422)
 
-    def _outcome(self, turn: Turn, words: str) -> Outcome:
+    def _outcome(self, turn: Turn, words: str) -> TurnOutcome:
         said: list[Any] = [] if turn.state is None else json.loads(turn.state)
         said.append([answer.approved for answer in turn.request.answers] or words)
         turn.state = json.dumps(said).encode()

@@ -8,8 +8,8 @@ import pytest
 from agentserver.integrations.events import (
     AgentEvent,
     AgentRequest,
-    Answer,
     Done,
+    HumanAnswer,
     HumanRequest,
     TextDelta,
     ToolCall,
@@ -39,5 +39,5 @@ def test_a_caller_reads_what_was_said(event: AgentEvent) -> None:
 
 def test_a_caller_says_no_more_than_it_must() -> None:
     assert msgspec.json.encode(AgentRequest("Hello")) == b'{"message":"Hello"}'
-    answers = AgentRequest(answers=[Answer("c-1", approved=False, reason="no")])
+    answers = AgentRequest(answers=[HumanAnswer("c-1", approved=False, reason="no")])
     assert msgspec.json.encode(answers) == b'{"answers":[{"id":"c-1","approved":false,"reason":"no"}]}'

@@ -12,7 +12,7 @@ import pytest
 
 from agentserver.client import ActionError
 from agentserver.errors import HandlerError
-from agentserver.integrations.events import AgentEvent, Done, Outcome
+from agentserver.integrations.events import AgentEvent, Done, TurnOutcome
 from agentserver.integrations.handler import AgentHandler, Turn
 from agentserver.integrations.sessions import MemorySessionStore
 from agentserver.testing import AgentUnderTest, in_process, until
@@ -163,7 +163,7 @@ async def test_without_something_to_keep_nothing_is_kept() -> None:
         async def events(self, turn: Turn) -> AsyncIterator[AgentEvent]:
             yield Done("x")
 
-        async def answer(self, turn: Turn) -> Outcome:
+        async def answer(self, turn: Turn) -> TurnOutcome:
             assert turn.state is None
             return Done("x")
 

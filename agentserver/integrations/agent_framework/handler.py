@@ -13,10 +13,10 @@ from agentserver.integrations.events import (
     AgentEvent,
     Done,
     HumanRequest,
-    Outcome,
     TextDelta,
     ToolCall,
     ToolResult,
+    TurnOutcome,
     Usage,
     WaitingForHuman,
 )
@@ -58,7 +58,7 @@ class AgentFrameworkHandler(AgentHandler):
             yield event
         yield _outcome(turn, session, response)
 
-    async def answer(self, turn: Turn) -> Outcome:
+    async def answer(self, turn: Turn) -> TurnOutcome:
         """As `AgentHandler.answer`; the model is not asked to stream."""
         session, given = self._begin(turn)
         response = await self.agent.run(given, session=session, **self.options(turn))
@@ -125,7 +125,7 @@ class _Speech:
         return ToolResult(call_id, self._names.get(call_id, ""), failed, output)
 
 
-def _outcome(turn: Turn, session: AgentSession, response: AgentResponse[Any]) -> Outcome:
+def _outcome(turn: Turn, session: AgentSession, response: AgentResponse[Any]) -> TurnOutcome:
     asked = [content for content in response.user_input_requests if content.type == _APPROVAL]
     kept = {"session": session.to_dict(), "asked": [content.to_dict() for content in asked]}
     turn.state = msgspec.json.encode(kept, enc_hook=to_jsonable_python)

@@ -18,10 +18,10 @@ from agentserver.integrations.events import (
     AgentEvent,
     Done,
     HumanRequest,
-    Outcome,
     TextDelta,
     ToolCall,
     ToolResult,
+    TurnOutcome,
     Usage,
     WaitingForHuman,
 )
@@ -91,7 +91,7 @@ class LangGraphHandler(AgentHandler):
             yield event
         yield self._outcome(state, waiting, speech.used.usage)
 
-    async def answer(self, turn: Turn) -> Outcome:
+    async def answer(self, turn: Turn) -> TurnOutcome:
         """As `AgentHandler.answer`; models are not asked to stream."""
         graph: Any = _place(turn).graph
         used = _Used()
@@ -100,7 +100,7 @@ class LangGraphHandler(AgentHandler):
         )
         return self._outcome(result.value, requests_of(result.interrupts), used.usage)
 
-    def _outcome(self, state: Any, waiting: list[HumanRequest], usage: Usage | None) -> Outcome:
+    def _outcome(self, state: Any, waiting: list[HumanRequest], usage: Usage | None) -> TurnOutcome:
         return WaitingForHuman(waiting) if waiting else Done(self.output(state), usage)
 
     def _input(self, turn: Turn) -> Any:
@@ -130,7 +130,7 @@ class LangGraphHandler(AgentHandler):
         if turn.state is not None:
             await restore(place, turn.state)
 
-    async def _keep(self, turn: Turn, outcome: Outcome) -> None:
+    async def _keep(self, turn: Turn, outcome: TurnOutcome) -> None:
         place = _place(turn)
         if place.saver is not None:
             turn.state = await dump(place, waiting=isinstance(outcome, WaitingForHuman))

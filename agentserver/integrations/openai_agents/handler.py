@@ -31,10 +31,10 @@ from agentserver.integrations.events import (
     AgentEvent,
     Done,
     HumanRequest,
-    Outcome,
     TextDelta,
     ToolCall,
     ToolResult,
+    TurnOutcome,
     Usage,
     WaitingForHuman,
 )
@@ -87,7 +87,7 @@ class OpenAIAgentsHandler(AgentHandler):
             await _ended(run)
         yield _outcome(turn, run)
 
-    async def answer(self, turn: Turn) -> Outcome:
+    async def answer(self, turn: Turn) -> TurnOutcome:
         """As `AgentHandler.answer`; the model is not asked to stream."""
         options = self._options(turn)
         with _refusals():
@@ -144,7 +144,7 @@ def _refusals() -> Generator[None, None, None]:
         raise InvocationError("refused", "The agent does not deal with this") from error
 
 
-def _outcome(turn: Turn, run: RunResult | RunResultStreaming) -> Outcome:
+def _outcome(turn: Turn, run: RunResult | RunResultStreaming) -> TurnOutcome:
     if run.interruptions:
         state = run.to_state().to_json(context_serializer=_no_context)
         turn.state = msgspec.json.encode({"run": state})

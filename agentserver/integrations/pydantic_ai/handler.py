@@ -32,10 +32,10 @@ from agentserver.integrations.events import (
     AgentEvent,
     Done,
     HumanRequest,
-    Outcome,
     TextDelta,
     ToolCall,
     ToolResult,
+    TurnOutcome,
     Usage,
     WaitingForHuman,
 )
@@ -82,7 +82,7 @@ class PydanticAIHandler(AgentHandler):
                 elif isinstance(event, AgentRunResultEvent):
                     yield _outcome(turn, event.result)
 
-    async def answer(self, turn: Turn) -> Outcome:
+    async def answer(self, turn: Turn) -> TurnOutcome:
         """As `AgentHandler.answer`; the model is not asked to stream."""
         return _outcome(turn, await self.agent.run(self._prompt(turn), **self._arguments(turn)))
 
@@ -127,7 +127,7 @@ def _arguments_of(part: ToolCallPart) -> Any:
         return part.args
 
 
-def _outcome(turn: Turn, result: AgentRunResult[Any]) -> Outcome:
+def _outcome(turn: Turn, result: AgentRunResult[Any]) -> TurnOutcome:
     turn.state = result.all_messages_json()
     output = result.output
     if isinstance(output, DeferredToolRequests):
