@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from agentserver.durable._engine import Engine
@@ -37,7 +38,7 @@ async def existing_store(environment: FoundryEnvironment, *, read_only: bool) ->
         )
     engine = open_engine(environment)
     if isinstance(engine, SqliteEngine):
-        if not engine.path.is_file():
+        if not _is_there(engine.path):
             raise ConfigurationError(
                 f"there is no store at {engine.path}: set {STORE_VARIABLE} to the one that the agent uses"
             )
@@ -47,6 +48,15 @@ async def existing_store(environment: FoundryEnvironment, *, read_only: bool) ->
         yield engine
     finally:
         await engine.close()
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error.strerror}): run this as the user that the agent runs as"
+        ) from None
 
 
 def described(run: RunRecord) -> dict[str, Any]:

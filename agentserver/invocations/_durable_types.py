@@ -60,12 +60,12 @@ class RunTypes:
         return self.contract.read(to_json(value, ascii_only=True).encode())
 
     def write(self, result: Any) -> Any:
-        """What ``run`` gave, as JSON has it where its type is said.
+        """What ``run`` gave, as JSON has it where its type is said and is not a plain one of JSON.
 
         Raises:
             TypeError: If it is not what ``run`` says that it gives; for the log.
         """
-        return result if self._given in _ANYTHING else json.loads(self.contract.write(result))
+        return result if _is_plain(self._given) else json.loads(self.contract.write(result))
 
 
 def types_of(handler: type[InvocationHandler]) -> RunTypes:

@@ -36,9 +36,14 @@ def note(text: str, style: str = "dim") -> None:
 
 def print_json(value: Any) -> None:
     """Print *value* as one line of JSON."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print_text(json.dumps(value, ensure_ascii=False))
 
 
 def print_text(text: str) -> None:
-    """Print *text*, ending in a line break that it need not have itself."""
-    print(text, end="" if text.endswith("\n") else "\n", flush=True)
+    """Print *text*, ending in a line break that it need not have itself.
+
+    What the output cannot encode, such as half of a surrogate pair, is escaped as JSON and Python do.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    printable = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(printable, end="" if text.endswith("\n") else "\n", flush=True)

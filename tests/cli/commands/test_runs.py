@@ -77,6 +77,20 @@ async def test_a_store_is_listed_and_shown_without_its_agent(left: Path) -> None
     )
 
 
+async def test_half_of_a_surrogate_pair_is_shown_as_json_escapes_it(store: Path) -> None:
+    async with in_process(Worker, environment={"AGENTSERVER_STORE": str(store)}) as agent:
+        await agent.client.start({"approval": True}, invocation_id="odd")
+        signal = b'{"name": "approval", "payload": "\\ud800"}'
+        async with agent.http.post("/invocations/odd/signal", data=signal) as response:
+            assert response.status == 202
+        await agent.client.wait("odd", interval=0.01)
+    for form in ((), ("--json",)):
+        shown = await runs("show", "odd", *form, store=store)
+        assert (shown.code, json.loads(shown.out)["output"]["approved"]) == (0, "\ud800")
+    forbidden = await runs("list", store=store / "below")
+    assert (forbidden.code, forbidden.err.count("\n")) == (2, 1)
+
+
 async def test_a_run_that_waits_ends_at_once_and_one_under_way_when_its_agent_comes_back(left: Path) -> None:
     assert (await runs("cancel", "waiting", store=left)).out == "waiting is cancelled\n"
     said = (await runs("cancel", "running", store=left)).out
