@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,7 +72,8 @@ def shape(value: Any) -> Any:
         known = cast("dict[str, Any]", value)
         return {key: item if key in {"type", "kind", "name"} else shape(item) for key, item in known.items()}
     if isinstance(value, list):
-        return [shape(item) for item in cast("list[Any]", value)]
+        items: Iterable[Any] = value
+        return [shape(item) for item in items]
     return type(value).__name__
 
 
