@@ -19,12 +19,10 @@ class Echo(InvocationWebSocketHandler):
     async def handle_websocket(self, websocket: web.WebSocketResponse, context: InvocationContext) -> None:
         await websocket.send_str(context.session_id)
         async for message in websocket:
-            if message.data == "bye":
+            data: Any = message.data
+            if data == "bye":
                 return
-            if isinstance(message.data, str):
-                await websocket.send_str(message.data)
-            else:
-                await websocket.send_bytes(message.data)
+            await (websocket.send_str(data) if isinstance(data, str) else websocket.send_bytes(data))
 
 
 def session_of(request: web.Request) -> str:

@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -67,12 +67,12 @@ def events_of(answer: str) -> list[dict[str, Any]]:
 
 def shape(value: Any) -> Any:
     """*value* without what a model or chance decides: texts other than the names of things, numbers."""
-    if isinstance(value, dict):
-        known = cast("dict[str, Any]", value)
-        return {key: item if key in {"type", "kind", "name"} else shape(item) for key, item in known.items()}
-    if isinstance(value, list):
-        return [shape(item) for item in cast("list[Any]", value)]
-    return type(value).__name__
+    kind = type(value).__name__
+    if kind == "dict":
+        return {key: item if key in {"type", "kind", "name"} else shape(item) for key, item in value.items()}
+    if kind == "list":
+        return [shape(item) for item in value]
+    return kind
 
 
 async def curl(command: str, url: str) -> str:
