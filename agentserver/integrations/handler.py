@@ -83,7 +83,7 @@ class AgentHandler(InvocationActionHandler):
 
     @abstractmethod
     def events(self, turn: Turn) -> AsyncIterator[AgentEvent]:
-        """Run *turn*, and say what happens; the last event is how it ended.
+        """What happens while *turn* runs; the last event is how it ended.
 
         An async generator. It is closed, or cancelled where it waits, when the client leaves; the framework's
         run must have ended when it has. Before the last event it sets ``turn.state`` to what must be kept.
@@ -91,7 +91,7 @@ class AgentHandler(InvocationActionHandler):
 
     @abstractmethod
     async def answer(self, turn: Turn) -> TurnOutcome:
-        """Run *turn* without events, and say how it ended; otherwise as `events`."""
+        """How *turn* ends, run without events; otherwise as `events`."""
 
     async def handle(self, request: web.Request, context: InvocationContext) -> Any:
         """Answer ``POST /invocations``: *request* in, events or JSON out; *context* is the invocation's."""
@@ -105,7 +105,7 @@ class AgentHandler(InvocationActionHandler):
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: _JSON})
 
     async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> AsyncGenerator[Any, None]:
-        """Run the turn in *payload*, in the session of *context*; each event is a chunk of the stream."""
+        """The events of the turn in *payload*, in the session of *context*: each is a chunk of the stream."""
         asked: AgentRequest = contract_of(type(self)).read(_ENCODE(payload))
         async with aclosing(self._written(asked, context, msgspec.to_builtins)) as chunks:
             async for chunk in chunks:

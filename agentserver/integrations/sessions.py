@@ -147,7 +147,7 @@ class FileSessionStore:
 
 
 def session_key(context: InvocationContext) -> str:
-    """Under what the state of *context*'s session is kept: its id, and whose it is.
+    """The key that the state of *context*'s session is kept under: its id, and whose it is.
 
     A session belongs to who the platform says the user is, so that nobody goes on with the conversation of
     somebody else by giving its id. Where the platform says nothing, the id is all.

@@ -60,8 +60,8 @@ async def test_without_shared_memory_runs_are_kept_by_a_rollback_journal(
 ) -> None:
     connect: Callable[..., sqlite3.Connection] = sqlite3.connect
 
-    def without_memory(path: Path, **options: Any) -> sqlite3.Connection:
-        return connect(f"file:{path}?vfs=unix-none", uri=True, **options)
+    def without_memory(address: str, **options: Any) -> sqlite3.Connection:
+        return connect(f"{address}&vfs=unix-none", **options)
 
     monkeypatch.setattr(sqlite3, "connect", without_memory)
     world = World("sqlite", tmp_path)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.documents import blocks
 from tests.frameworks.agents import is_installed
 from tests.frameworks.model import StandIn
 from tests.servers import ROOT, running
@@ -51,6 +52,19 @@ async def test_a_sample_without_a_key_ends_with_one_sentence(sample: Path) -> No
     async with running(sample / "main.py", environment={"OPENAI_API_KEY": ""}, wait=False) as server:
         assert await server.exit_code() == 1
     assert [line for line in server.log if "Set OPENAI_API_KEY" in line] == server.log
+
+
+async def test_the_program_of_the_page_answers(tmp_path: Path, model: StandIn) -> None:
+    if not is_installed("pydantic_ai"):
+        pytest.skip("pydantic_ai is not installed: make frameworks-test installs it")
+    (program,) = [
+        block.text for block in blocks("docs/frameworks.md") if "InvocationsServer.run" in block.text
+    ]
+    await asyncio.to_thread((tmp_path / "main.py").write_text, program)
+    variables = {"OPENAI_API_KEY": "not-a-key", "OPENAI_BASE_URL": model.url}
+    async with running(tmp_path / "main.py", environment=variables) as server:
+        told = await curl("""curl -s localhost:8088/invocations -d '{"message": "hello"}'""", server.url)
+    assert json.loads(told)["type"] == "done"
 
 
 def needs_framework(sample: Path) -> None:

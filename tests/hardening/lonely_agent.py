@@ -48,9 +48,13 @@ def packets_without_a_route() -> int:
 
 
 def import_everything() -> None:
-    """Import every module there is, except for programs."""
-    for module in pkgutil.walk_packages(agentserver.__path__, "agentserver."):
-        if not module.name.endswith("__main__"):
+    """Import every module there is, except for programs and what needs an agent framework."""
+    packages = pkgutil.walk_packages(agentserver.__path__, "agentserver.", onerror=lambda _: None)
+    for module in packages:
+        needs_framework = module.name.startswith("agentserver.integrations.") and (
+            module.ispkg or module.name.count(".") > 2
+        )
+        if not module.name.endswith("__main__") and not needs_framework:
             importlib.import_module(module.name)
 
 

@@ -24,11 +24,14 @@ def test_spans_hang_below_the_request_and_each_other() -> None:
         assert [inner.name, outer.name] == ["chat", "invoke_agent a"]
         assert spans.children_of(outer) == [inner]
         assert outer.parent == request.get_span_context()
-        assert outer.attributes == {
+        told = {
             "gen_ai.operation.name": "invoke_agent",
             "agentserver.framework": "somebody's",
             "n": 1,
         }
+        assert outer.attributes is not None
+        assert told.items() <= outer.attributes.items()  # beside who the agent is, if a host says so
+        assert "empty" not in outer.attributes
         assert (inner.attributes or {})["tokens"] == 3
 
 
