@@ -129,7 +129,7 @@ async def test_a_first_project_goes_as_the_start_page_says_and_as_its_picture_sh
         for block in blocks("docs/start.md", "A project of your own"):
             await terminals.enter(block)
         log = terminals.log.read_text()
-        calls = terminals.seen[terminals.seen.index("$ agentserver invoke hello") :]
+        calls = terminals.seen[terminals.seen.index("""$ agentserver invoke '{"message": "hello"}'""") :]
     text = "\n".join(["$ agentserver dev my_agent.handler", *log.splitlines(), "", *calls])
     picture = terminal(same_always(text, tmp_path), "A terminal: an agent is started, and called")
     if "WRITE_PICTURES" in os.environ:
