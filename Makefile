@@ -7,8 +7,8 @@ RELEASED_ON ?= 3.10 3.11 3.12 3.13
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SAMPLE ?= 01_getting_started
-# How many processes share the tests, and when all began.
-WORKERS ?= 2
+# How many processes share the tests, of which some always wait; and when all began.
+WORKERS ?= 3
 # How often make chaos kills.
 KILLS ?= 500
 POSTGRES_KILLS ?= 200
