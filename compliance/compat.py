@@ -85,7 +85,7 @@ def make_environment(name: str, wanted: Wanted) -> Path:
         [
             *pip,
             "--editable",
-            f".[telemetry,cli{wanted.extras}]",
+            f".[telemetry,cli,postgres{wanted.extras}]",
             "--group",
             "test",
             "--constraint",
