@@ -19,12 +19,13 @@ SCHEMATHESIS := build/schemathesis
 NPM    := mkdir -p build && npm install --silent --no-audit --no-fund --prefix build
 # Frameworks are heavy: an environment of their own, and the samples that are built on them.
 FRAMEWORKS := build/frameworks
+VOICE := build/voice
 WITH_FRAMEWORK := 14_agent_framework 15_langgraph 16_openai_agents 17_pydantic_ai
 
 .PHONY: run wheel test test-parallel test-long test-one test-templates lint style types page-types \
 	bench bench-quick bench-rates bench-growth durable-bench check release lock hardening parity migration \
 	autobahn aiohttp-suite schemathesis documents chaos postgres-test fuzz compat \
-	inspector-test inspector-pictures frameworks-test docs docs-serve docs-check pictures clean
+	inspector-test inspector-pictures frameworks-test voice-test docs docs-serve docs-check pictures clean
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
@@ -61,6 +62,11 @@ frameworks-test: $(FRAMEWORKS)/.made  ## some minutes: types and tests of the ad
 	$(FRAMEWORKS)/bin/pyright --project tests/frameworks/pyright.json --pythonpath $(FRAMEWORKS)/bin/python
 	$(FRAMEWORKS)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/frameworks tests/test_borders.py $(ARGS)
 
+voice-test: $(VOICE)/.made  ## a minute, and espeak-ng: types and tests of voice, with Pipecat
+	$(VOICE)/bin/mypy --python-version 3.11 --allow-untyped-calls agentserver/integrations/pipecat/*.py tests/voice/*.py
+	$(VOICE)/bin/mypy --python-version 3.11 --allow-untyped-calls samples/12_voice_pipecat
+	$(VOICE)/bin/python -m pytest -W "ignore:'audioop' is deprecated:DeprecationWarning" tests/voice $(ARGS)
+
 test-one: $(VENV)/.test  ## one test file: make test-one FILE=tests/http/test_errors.py
 	$(BIN)/python -m pytest $(FILE) $(ARGS)
 
@@ -76,7 +82,7 @@ lint: $(VENV)/.test  ## rules and format
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.test  ## mypy and pyright, both strict
-	$(BIN)/mypy && for sample in $(filter-out $(WITH_FRAMEWORK),$(notdir $(wildcard samples/*))); do $(BIN)/mypy samples/$$sample || exit 1; done
+	$(BIN)/mypy && for sample in $(filter-out 12_voice_pipecat $(WITH_FRAMEWORK),$(notdir $(wildcard samples/*))); do $(BIN)/mypy samples/$$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 page-types:  ## the types of the inspector's page; needs npm
@@ -216,6 +222,16 @@ $(FRAMEWORKS)/.made: pyproject.toml requirements.lock
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--editable '.[telemetry,cli,agent-framework,langgraph,openai-agents,pydantic-ai]' --group test --group lint \
 		--constraint requirements.lock
+	@touch $@
+
+# Pipecat wants an older protobuf than the lock has.
+$(VOICE)/.made: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VOICE)
+	$(VOICE)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	grep -v '^protobuf==' requirements.lock > $(VOICE)/constraints.txt
+	$(VOICE)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[telemetry,cli,pipecat]' --group test --group lint pocketsphinx==5.1.1 pipecat-ai==1.14.0 \
+		--constraint $(VOICE)/constraints.txt
 	@touch $@
 
 $(VENV)/.compliance: $(VENV)/.test

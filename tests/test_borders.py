@@ -52,6 +52,7 @@ FRAMEWORKS = {
     "agent_framework": "agent_framework",
     "langgraph": "langgraph",
     "openai_agents": "agents",
+    "pipecat": "pipecat",
     "pydantic_ai": "pydantic_ai",
 }
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

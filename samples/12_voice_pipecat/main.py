@@ -39,9 +39,8 @@ STORY = (
     " water and counted the ships. One day there was a ship that he had never seen before."
 )
 ANSWERS = {
-    "hello": "Good morning.",
-    "good morning": "Hello.",
-    "how are you": "How are you?",
+    "hello": "Hello.",
+    "how are you": "I am fine.",
     "how is the weather in rome": "It is sunny in Rome.",
     "tell me a story": STORY,
     "please stop": "Good.",
@@ -70,9 +69,9 @@ def answer(context: LLMContext) -> str:
     said = told[-1].lower().strip(" .?!")
     names = [text.split()[-1] for text in told if text.startswith("my name is")]
     if said.startswith("my name is"):
-        return f"Good morning, {names[-1].title()}."
-    if said == "do you know my name":
-        return f"Your name is {names[-1].title()}." if names else "I do not know your name."
+        return f"Hello, {names[-1].title()}."
+    if said == "do you remember me":
+        return f"Your name is {names[-1].title()}." if names else "I do not know you."
     return ANSWERS.get(said, "I do not understand.")
 
 

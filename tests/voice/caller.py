@@ -14,7 +14,8 @@ from functools import cache
 from typing import Any
 
 import aiohttp
-from pipecat.audio.utils import create_stream_resampler
+import numpy as np
+import soxr  # type: ignore[import-untyped]  # it has no types
 
 SECOND = 32_000  # bytes
 PIECE = 640  # of 20 ms
@@ -26,8 +27,8 @@ def spoken(text: str) -> bytes:
     command = ["espeak-ng", "-v", "en-us", "-s", "130", "--stdout", text]
     wav = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     rate = int.from_bytes(wav[24:28], "little")
-    resampler = create_stream_resampler()
-    return asyncio.run(resampler.resample(wav[44:] + bytes(rate), rate, 16_000))
+    samples = np.frombuffer(wav[44:] + bytes(rate), np.int16)
+    return bytes(soxr.resample(samples, rate, 16_000).tobytes())
 
 
 def words(audio: bytes, *sentences: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import AsyncGenerator
 
@@ -17,7 +18,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SAMPLE = ROOT / "samples" / "12_voice_pipecat"
 WEATHER, STORY, STOP = "how is the weather in rome", "tell me a story", "please stop"
-NAME, WHO = "my name is anna", "do you know my name"
+HELLO = "hello"
+WAITED = 0.4  # seconds of silence that the sample waits for, to know that the user has ended
+NAME, WHO = "my name is peter", "do you remember me"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -59,18 +62,18 @@ async def test_speech_in_the_middle_of_an_answer_stops_it_within_300_ms(server: 
 
 
 async def test_a_conversation_goes_on_after_a_reconnect(server: ServerProcess) -> None:
-    async with calling(server.url, "session-of-anna") as caller:
-        await caller.told("ready", resumed=False, session_id="session-of-anna")
+    async with calling(server.url, "session-of-peter") as caller:
+        await caller.told("ready", resumed=False, session_id="session-of-peter")
         caller.say(spoken(NAME))
-        await caller.told("said", text="Good morning, Anna.")
-    async with calling(server.url, "session-of-anna") as caller:
+        await caller.told("said", text="Hello, Peter.")
+    async with calling(server.url, "session-of-peter") as caller:
         await caller.told("ready", resumed=True)
         caller.say(spoken(WHO))
-        await caller.told("said", text="Your name is Anna.")
-    async with calling(server.url, "session-of-peter") as caller:
+        await caller.told("said", text="Your name is Peter.")
+    async with calling(server.url, "session-of-nobody") as caller:
         await caller.told("ready", resumed=False)
         caller.say(spoken(WHO))
-        await caller.told("said", text="I do not know your name.")
+        await caller.told("said", text="I do not know you.")
 
 
 async def test_a_newer_connection_of_a_session_takes_it_over(server: ServerProcess) -> None:
@@ -97,3 +100,21 @@ async def test_a_signal_ends_a_call_cleanly_in_the_middle_of_an_answer() -> None
         await caller.until(lambda: caller.websocket.closed)
         assert caller.websocket.close_code == 1001
     assert "Traceback" not in "".join(server.log)
+
+
+async def test_from_the_end_of_speech_to_the_first_byte_of_the_answer_is_fast_without_the_models_own_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    times: list[float] = []
+    async with running(ROOT / "tests" / "voice" / "instant.py") as server, calling(server.url) as caller:
+        await caller.told("ready")
+        for _ in range(12):
+            caller.say(spoken(HELLO))
+            await caller.told("heard")
+            await caller.told("speaking", who="agent", active=False)
+            times.append(caller.audio[0][0] - caller.spoke_until - WAITED)
+            caller.audio.clear()
+    p50, p95 = statistics.median(times), statistics.quantiles(times, n=20)[-1]
+    with capsys.disabled():
+        print(f"\nend of speech to first answer byte: p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms")
+    assert p95 < 0.2

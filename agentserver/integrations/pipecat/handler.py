@@ -16,6 +16,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from agentserver.integrations.pipecat.transport import WebSocketTransport
@@ -67,9 +68,12 @@ class PipecatHandler(InvocationWebSocketHandler):
 
     Attributes:
         sessions: Where conversations are kept; by default in this process, see `MemorySessionStore`.
+        transport_params: Further parameters of the transport, such as filters, or
+            ``audio_out_10ms_chunks``: how long a frame of sound is.
     """
 
     sessions: SessionStore = MemorySessionStore()
+    transport_params: TransportParams = TransportParams()
 
     @abstractmethod
     def processors(self, call: VoiceCall) -> Sequence[FrameProcessor]:
@@ -82,7 +86,10 @@ class PipecatHandler(InvocationWebSocketHandler):
             kept = await self.sessions.load(key)
             messages: list[Any] = [] if kept is None else msgspec.json.decode(kept)
             call = VoiceCall(
-                WebSocketTransport(websocket), LLMContext(messages), context, resumed=kept is not None
+                WebSocketTransport(websocket, self.transport_params),
+                LLMContext(messages),
+                context,
+                resumed=kept is not None,
             )
             try:
                 await self._talk(call, _Keeper(self.sessions, key, call.context))

@@ -14,6 +14,7 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     CancelFrame,
     EndFrame,
+    EndWorkerFrame,
     Frame,
     InputAudioRawFrame,
     InputTransportMessageFrame,
@@ -136,9 +137,10 @@ class WebSocketTransport(BaseTransport):
             else:
                 try:
                     told: FromClient = _DECODE(message.data)
-                    return told
                 except msgspec.MsgspecError as error:
                     problem = f"this is none of the messages interrupt, end, message: {error}"
+                else:
+                    return told
             await self.send(Failed(problem))
         return None
 
@@ -196,8 +198,7 @@ class _Input(BaseInputTransport):
                 case Interrupt():
                     await self.broadcast_interruption()
                 case End():
-                    await self.push_frame(EndFrame())
-                    return
+                    await self.push_frame(EndWorkerFrame(), FrameDirection.UPSTREAM)
                 case AppMessage(data=data):
                     await self.push_frame(InputTransportMessageFrame(message=data))
         await self._transport.tell("on_client_disconnected")
