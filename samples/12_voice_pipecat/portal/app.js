@@ -18,7 +18,9 @@ function note(who, text) {
 async function openSound() {
   const sound = new AudioContext({ sampleRate: 16000 });
   await Promise.all(["microphone.js", "speaker.js"].map((name) => sound.audioWorklet.addModule(name)));
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true } });
+  // Recognizers hear better what was not made prettier; the echo of the agent must go, or it interrupts itself.
+  const audio = { echoCancellation: true, noiseSuppression: false, autoGainControl: false };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio });
   const microphone = new AudioWorkletNode(sound, "microphone", { numberOfOutputs: 0 });
   sound.createMediaStreamSource(stream).connect(microphone);
   const speaker = new AudioWorkletNode(sound, "speaker", { outputChannelCount: [1] });
