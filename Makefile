@@ -63,7 +63,7 @@ frameworks-test: $(FRAMEWORKS)/.made  ## some minutes: types and tests of the ad
 	$(FRAMEWORKS)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/frameworks tests/test_borders.py $(ARGS)
 
 voice-test: $(VOICE)/.made  ## a minute, and espeak-ng: types and tests of voice, with Pipecat
-	$(VOICE)/bin/mypy --python-version 3.11 --allow-untyped-calls agentserver/integrations/pipecat/*.py tests/voice/*.py
+	$(VOICE)/bin/mypy --python-version 3.11 --allow-untyped-calls agentserver/integrations/pipecat/*.py tests/voice/*.py benchmarks/voice*.py
 	$(VOICE)/bin/mypy --python-version 3.11 --allow-untyped-calls samples/12_voice_pipecat
 	$(VOICE)/bin/python -m pytest -W "ignore:'audioop' is deprecated:DeprecationWarning" tests/voice $(ARGS)
 

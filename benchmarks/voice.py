@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import os
 import statistics
 import struct
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -40,9 +40,7 @@ class Echo(InvocationWebSocketHandler):
 
 def pipecat_echo() -> Any:
     """The same as a pipeline of Pipecat."""
-    from benchmarks.voice_pipecat import PipecatEcho
-
-    return PipecatEcho
+    return importlib.import_module("benchmarks.voice_pipecat").PipecatEcho
 
 
 async def call(url: str, seconds: float, delays: list[float]) -> None:
@@ -56,8 +54,8 @@ async def call(url: str, seconds: float, delays: list[float]) -> None:
             async for message in websocket:
                 if message.type is WSMsgType.BINARY:
                     now = time.perf_counter()
-                    for start in range(0, len(message.data), PIECE):
-                        delays.append(now - struct.unpack_from("<d", message.data, start)[0])
+                    starts = range(0, len(message.data), PIECE)
+                    delays.extend(now - struct.unpack_from("<d", message.data, at)[0] for at in starts)
 
         listening = asyncio.create_task(listen())
         start = time.perf_counter()
@@ -94,11 +92,10 @@ async def measure(connections: int, seconds: float, kind: str) -> None:
         after = resident(pid)
         await asyncio.gather(*calls)
     cuts = statistics.quantiles(delays, n=1000)
-    print(
-        f"{kind}: {connections} connections, {len(delays)} of {connections * round(seconds / PERIOD)} frames back;"
-        f" late by p50 {cuts[499] * 1e3:.1f} ms, p99 {cuts[989] * 1e3:.1f} ms, p99.9 {cuts[998] * 1e3:.1f} ms;"
-        f" memory {before:.1f} MB, then {after:.1f} MB"
-    )
+    late = ", ".join(f"p{part / 10:g} {cuts[part - 1] * 1e3:.1f} ms" for part in (500, 990, 999))
+    sent = connections * round(seconds / PERIOD)
+    print(f"{kind}: {connections} connections, {len(delays)} of {sent} frames back; late by {late}")
+    print(f"memory: {before:.1f} MB after {min(SETTLED, seconds / 2):g} s, {after:.1f} MB at the end")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,4 +113,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

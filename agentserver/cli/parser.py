@@ -291,6 +291,7 @@ def _new(commands: _Commands) -> None:
         ("streaming", "an agent that streams its answer as server-sent events"),
         ("websocket", "an agent that talks over a WebSocket"),
         ("actions", "an agent that speaks the action protocol"),
+        ("voice", "an agent that is spoken to, as a pipeline of Pipecat"),
     ):
         kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=words)
     kinds.add_argument(

@@ -18,7 +18,7 @@ from agentserver.cli.files import read_file
 from agentserver.cli.terminal.output import note, print_json
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL, PROTOCOL_VERSION
 
-__all__ = ["FRAMEWORKS", "KINDS", "Kind", "new"]
+__all__ = ["FRAMEWORKS", "KINDS", "VOICE", "Kind", "new"]
 
 _DISTRIBUTION: Final = "agentserver-invocations"
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
@@ -27,7 +27,7 @@ _WHEEL: Final = re.compile(r"agentserver_invocations-\d+\.\d+[^-]*-.*\.whl")
 _TAKEN: Final = frozenset(
     {
         *("agentserver", "aiohttp", "pytest", "tests"),
-        *("agent_framework", "agents", "langgraph", "openai", "pydantic_ai"),
+        *("agent_framework", "agents", "langgraph", "openai", "pipecat", "pydantic_ai"),
     }
 )
 
@@ -127,7 +127,16 @@ FRAMEWORKS: Final[Mapping[str, Kind]] = {
     "openai-agents": _framework("openai-agents", "An agent of the OpenAI Agents SDK."),
     "pydantic-ai": _framework("pydantic-ai", "An agent of Pydantic AI.", "3.11"),
 }
-_ALL: Final[Mapping[str, Kind]] = {**KINDS, **FRAMEWORKS}
+VOICE: Final = Kind(
+    INVOCATIONS_WS_PROTOCOL,
+    "A voice agent that says back what it heard.",
+    "agentserver connect",
+    "1",
+    "2Gi",
+    extras="pipecat,telemetry",
+    python="3.11",
+)
+_ALL: Final[Mapping[str, Kind]] = {**KINDS, **FRAMEWORKS, "voice": VOICE}
 
 
 def new(arguments: argparse.Namespace) -> int:
