@@ -65,6 +65,7 @@ frameworks-test: $(FRAMEWORKS)/.made  ## some minutes: types and tests of the ad
 voice-test: $(VOICE)/.made  ## a minute, and espeak-ng: types and tests of voice, with Pipecat
 	$(VOICE)/bin/mypy --python-version 3.11 --allow-untyped-calls agentserver/integrations/pipecat/*.py tests/voice/*.py benchmarks/voice*.py
 	$(VOICE)/bin/mypy --python-version 3.11 --allow-untyped-calls samples/12_voice_pipecat
+	$(VOICE)/bin/pyright --project tests/voice/pyright.json --pythonpath $(VOICE)/bin/python
 	$(VOICE)/bin/python -m pytest -W "ignore:'audioop' is deprecated:DeprecationWarning" tests/voice $(ARGS)
 
 test-one: $(VENV)/.test  ## one test file: make test-one FILE=tests/http/test_errors.py

@@ -82,7 +82,7 @@ async def measure(connections: int, seconds: float, kind: str) -> None:
         await server.listens()
         pid = server.process.pid
         os.sched_setaffinity(pid, {0})
-        calls = []
+        calls: list[asyncio.Task[None]] = []
         for _ in range(connections):  # spread over a period, as callers are
             calls.append(asyncio.create_task(call(server.url, seconds, delays)))
             await asyncio.sleep(PERIOD / connections)

@@ -20,6 +20,7 @@ MODULES: Final = (
     "agentserver.integrations.events",
     "agentserver.integrations.sessions",
     "agentserver.integrations.handler",
+    "agentserver.integrations.voice",
 )
 
 # What our own layers tell each other of errors.

@@ -62,7 +62,8 @@ async def proxy(request: web.Request) -> web.WebSocketResponse:
     try:
         async with client() as agents, agents.session(session).connect() as agent:
             await exchange(page, agent)
-            code = agent.close_code if agent.close_code in PASSED_ON else WSCloseCode.OK
+            ended = agent.close_code or WSCloseCode.OK
+            code = ended if ended in PASSED_ON else WSCloseCode.OK
     except ClientError as error:
         log.warning("the agent cannot be reached: %s", error)
     await page.close(code=code)

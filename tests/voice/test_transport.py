@@ -48,8 +48,11 @@ class Answering(FrameProcessor):
             await self.push_frame(frame, direction)
 
 
+SESSIONS = MemorySessionStore()
+
+
 class Voice(PipecatHandler):
-    sessions = MemorySessionStore()
+    sessions = SESSIONS
 
     def processors(self, call: VoiceCall) -> list[FrameProcessor]:
         return [call.transport.input(), Answering(call), call.transport.output()]
@@ -58,6 +61,22 @@ class Voice(PipecatHandler):
 class Broken(PipecatHandler):
     def processors(self, call: VoiceCall) -> list[FrameProcessor]:
         raise ValueError("the key is 1234")
+
+
+class Refused(FrameProcessor):
+    """A service whose key is not taken any more."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputTransportMessageFrame):
+            await self.push_error("the key is 1234", force_treat_as_permanent=True)
+        else:
+            await self.push_frame(frame, direction)
+
+
+class Unusable(PipecatHandler):
+    def processors(self, call: VoiceCall) -> list[FrameProcessor]:
+        return [call.transport.input(), Refused(), call.transport.output()]
 
 
 @asynccontextmanager
@@ -141,13 +160,22 @@ async def test_what_was_said_is_kept_when_the_network_breaks() -> None:
         await message(websocket)
         websocket._response.connection.transport.abort()  # type: ignore[union-attr]  # a cut, not a close
         key = "Voice/broken-off"
-        await until(lambda: key in Voice.sessions._kept)
+        await until(lambda: key in SESSIONS._kept)
     async with connected(session="broken-off") as websocket:
         assert (await message(websocket))["resumed"] is True
 
 
 async def test_a_handler_that_fails_closes_with_1011_and_tells_nothing() -> None:
     async with connected(Broken) as websocket:
+        received = await asyncio.wait_for(websocket.receive(), 10)
+        assert websocket.close_code == 1011
+        assert "1234" not in str(received.extra)
+
+
+async def test_a_service_that_cannot_work_any_more_ends_the_call_with_1011_and_tells_nothing() -> None:
+    async with connected(Unusable) as websocket:
+        await message(websocket)
+        await websocket.send_json({"type": "message", "data": "?"})
         received = await asyncio.wait_for(websocket.receive(), 10)
         assert websocket.close_code == 1011
         assert "1234" not in str(received.extra)

@@ -97,8 +97,9 @@ class PipecatHandler(InvocationWebSocketHandler):
                 await call.transport.cleanup()
 
     async def _talk(self, call: VoiceCall, keeper: _Keeper) -> None:
+        processors = [*self.processors(call)]
         worker = PipelineWorker(
-            Pipeline([*self.processors(call)]),
+            Pipeline(processors),
             params=PipelineParams(audio_in_sample_rate=SAMPLE_RATE, audio_out_sample_rate=SAMPLE_RATE),
             idle_timeout_secs=None,  # whoever is silent is still there: pings say so
             enable_rtvi=False,
@@ -130,6 +131,8 @@ class PipecatHandler(InvocationWebSocketHandler):
                 await runner.cancel("the handler was cancelled")
                 await asyncio.wait({running})
             await keeper.keep()
+        if broken := [processor for processor in processors if not processor.is_usable]:
+            raise RuntimeError(f"{broken[0]} cannot work any more: Pipecat's log says why")
 
 
 class _Keeper:
