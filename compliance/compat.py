@@ -32,6 +32,7 @@ FRAMEWORKS: Final[tuple[str, ...]] = (
     "pydantic-ai-slim[openai]",
 )
 _EXTRAS: Final = "agent-framework,langgraph,openai-agents,pydantic-ai"
+_IN_PARALLEL: Final = "not alone and not browser and not long and not postgres"  # as make test
 _DEPENDENCY: Final = re.compile(r'"(?P<name>[a-z-]+)>=(?P<lowest>[0-9.]+)')
 _PINNED: Final = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==")
 
@@ -131,7 +132,9 @@ def main() -> int:
         print(f"{name}: {versions(python, wanted.libraries)}", flush=True)
         tests = arguments.pytest or wanted.tests
         if subprocess.run(
-            [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", *tests], cwd=ROOT, check=False
+            [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", _IN_PARALLEL, *tests],
+            cwd=ROOT,
+            check=False,
         ).returncode:
             failed.append(name)
     print(f"failed on: {', '.join(failed)}" if failed else "passed")
