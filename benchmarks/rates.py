@@ -86,6 +86,11 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server has closed it."""
+        return self.transport is None or self.transport.is_closing()
+
     def send(self, data: bytes) -> None:
         """Write *data*."""
         assert self.transport is not None
@@ -185,6 +190,8 @@ class Client:
     async def _begin(self, number: int) -> Stream:
         if self._mode == "actions_paced":
             return self._begin_action(self._all[0], number)
+        while self._idle and self._idle[-1].is_closed:  # by a server that keeps idle connections for seconds
+            self._all.remove(self._idle.pop())
         if not self._idle:
             await self._connect()
         connection, stream = self._idle.pop(), Stream(asyncio.get_running_loop().time())
