@@ -169,7 +169,10 @@ class Client:
             streams.append(await self._begin(number))
         self._none_left.clear()
         if self._running:
-            await asyncio.wait_for(self._none_left.wait(), LIMIT)
+            try:
+                await asyncio.wait_for(self._none_left.wait(), LIMIT)
+            except asyncio.TimeoutError:
+                raise SystemExit(f"{self._running} streams had not ended after {LIMIT:.0f} s") from None
         return streams
 
     def close(self) -> None:

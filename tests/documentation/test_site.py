@@ -13,7 +13,6 @@ from tests.servers import ROOT
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.xdist_group("documentation")
 def test_the_site_builds_without_a_warning_and_a_link_to_a_directory_leads_to_its_front_page(
     tmp_path: Path,
 ) -> None:
