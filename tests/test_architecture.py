@@ -17,6 +17,7 @@ FACE = "agentserver"  # the public face, which loads everything else when it is 
 # What each part imports of the project, besides itself: no more and no less. It comes after all of that.
 ARROWS = {
     "_version": set[str](),
+    "_time_limit": set[str](),
     "wire": set[str](),
     "errors": {"wire"},
     "_checks": {"errors"},
@@ -25,19 +26,19 @@ ARROWS = {
     "_services": {"errors"},
     "_telemetry": {"_version", "environment", "errors", "wire"},
     "_typed": {"errors", "wire"},
-    "_http": {"_telemetry", "_version", "errors", "options", "wire"},
+    "_http": {"_time_limit", "_telemetry", "_version", "errors", "options", "wire"},
     "_websocket": {"_telemetry", "errors", "wire"},
     "_hosting": {"_http", "_services", "_telemetry", "environment", "errors", "options", "wire"},
-    "durable": {"_checks", "_http", "_telemetry", "environment", "errors", "wire"},
+    "durable": {"_checks", "_http", "_telemetry", "_time_limit", "environment", "errors", "wire"},
     "invocations": {
         *("_hosting", "_http", "_services", "_telemetry", "_typed", "_websocket", "durable"),
         *("_checks", "environment", "errors", "options", "wire"),
     },
     "actions": {"_http", "_telemetry", "_typed", "_websocket", "durable", "errors", "invocations", "wire"},
     "integrations": {"_checks", "_telemetry", "_typed", "actions", "errors", "invocations", "wire"},
-    "client": {"_typed", "actions", "errors", "invocations", "wire"},
+    "client": {"_time_limit", "_typed", "actions", "errors", "invocations", "wire"},
     "conformance": {"wire", FACE},
-    "inspector": {"_http", "_telemetry", "_version", "client", "durable", "wire"},
+    "inspector": {"_http", "_telemetry", "_time_limit", "_version", "client", "durable", "wire"},
 }
 ABOVE = {FACE, "testing", "cli"}  # they may use everything below
 # Of actions, the client may use what has no server in it.

@@ -273,8 +273,10 @@ class HostConnection(ParserConnection):
         if self.transport is None or not isinstance(error, PayloadTooLargeError | None):
             return False
         forget_error(payload)
+        from agentserver._time_limit import wait_for  # few requests end so
+
         try:
-            await asyncio.wait_for(read_away(), _LINGERING)
+            await wait_for(read_away(), _LINGERING)
         # The answer is out, and whatever is wrong with the rest of this body only ends its connection.
         except Exception:  # noqa: BLE001
             return False

@@ -98,8 +98,10 @@ class HostServer(web.Server):
         await asyncio.gather(*(connection.shutdown(_GRACE) for connection in self.connections))
         self._all_closed.clear()
         if self._open:
+            from agentserver._time_limit import wait_for  # no start pays for the end
+
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._all_closed.wait(), timeout)
+                await wait_for(self._all_closed.wait(), timeout)
         if self._open:
             logger.warning("%d clients did not read to the end what they were sent", len(self._open))
         for left in list(self._open):

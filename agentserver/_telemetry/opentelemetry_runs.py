@@ -59,7 +59,7 @@ class RunInstruments:
             "agentserver.run.active",
             [self._active],
             "{run}",
-            "Durable runs of this process that are queued or in progress",
+            "Durable runs that this process has in progress, or that wait for one of these",
         )
         self.duration = meter.create_histogram(
             "agentserver.run.duration",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 Counts = Callable[[], Mapping[str, int]]
-"""How many runs of this process there are now, by state: ``queued``, ``in_progress``."""
+"""How many runs there are now, by state: ``queued``, ``in_progress``. Over all processes it is their sum."""
 
 
 class AttemptStart(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import Self
 
+from agentserver._time_limit import wait_for
 from agentserver.actions.frames import (
     ErrorFrame,
     GetInvocation,
@@ -155,7 +156,7 @@ class ActionStream:
 async def within(seconds: float, asking: Awaitable[ResultT], invocation_id: str | None) -> ResultT:
     """Await *asking*, which may send, wait for an answer, or connect again, for *seconds* at most."""
     try:
-        return await asyncio.wait_for(asking, seconds)
+        return await wait_for(asking, seconds)
     except ClientError:
         raise
     except asyncio.TimeoutError:

@@ -12,6 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
+from agentserver._time_limit import wait_for
 from agentserver.client.endpoint import TOKEN_SCOPE
 from agentserver.client.errors import CredentialError
 
@@ -91,7 +92,7 @@ class TokenCache:
             CredentialError: If the credential fails, takes too long, or gives something that is no token.
         """
         try:
-            return await asyncio.wait_for(self._present(), self._timeout)
+            return await wait_for(self._present(), self._timeout)
         except asyncio.TimeoutError:
             raise CredentialError(f"The credential gave no token within {self._timeout:g} s") from None
 

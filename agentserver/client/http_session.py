@@ -21,6 +21,7 @@ from typing import TypeVar, cast
 import aiohttp
 from aiohttp import hdrs
 
+from agentserver._time_limit import wait_for
 from agentserver.client.answer import Answer
 from agentserver.client.credentials import Credential, TokenCache
 from agentserver.client.endpoint import Endpoint
@@ -85,7 +86,7 @@ class HttpSession:
         if self._session is not None:
             # aiohttp waits until all that was written has left, which a peer that does not read prevents.
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._session.close(), self.timeouts.close)
+                await wait_for(self._session.close(), self.timeouts.close)
         elif self._connector is not None:
             await self._connector.close()
         if self._tokens is not None:
@@ -115,7 +116,7 @@ class HttpSession:
 
     async def _within(self, seconds: float, call: Call, calling: Awaitable[ResultT]) -> ResultT:
         try:
-            return await asyncio.wait_for(calling, seconds)
+            return await wait_for(calling, seconds)
         except ClientError:
             raise
         except asyncio.TimeoutError:
@@ -186,7 +187,7 @@ class HttpSession:
         switched: list[aiohttp.ClientResponse] = []
         before = _switched.set(switched)
         try:
-            socket = await asyncio.wait_for(opening, self.timeouts.connect)
+            socket = await wait_for(opening, self.timeouts.connect)
         except ResponseError as error:
             raise self._refusal(call, error) from None
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, _CutError) as error:

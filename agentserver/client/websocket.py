@@ -28,6 +28,7 @@ from typing import Any
 import aiohttp
 from typing_extensions import Self
 
+from agentserver._time_limit import wait_for
 from agentserver.client.errors import AnswerError, ClientError, ConnectionClosedError, DeadlineError
 from agentserver.client.http_session import HttpSession
 from agentserver.client.open_websocket import OpenWebSocket
@@ -172,7 +173,7 @@ class Connection:
         seconds = limit(timeout, timeout)
         asker = asyncio.current_task()  # the waiting may be done by a task of its own
         try:
-            return await asyncio.wait_for(self._round_trip(asker), seconds)
+            return await wait_for(self._round_trip(asker), seconds)
         except ClientError:
             raise
         except asyncio.TimeoutError:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from agentserver._time_limit import wait_for
 from agentserver.durable._engine import DisplacedError, StoreUnavailableError
 from agentserver.durable._records import End, Journal, Status
 from agentserver.durable._steps import Steps
@@ -52,7 +53,7 @@ class Attempt(Steps):
         if self._under_way:
             self._idle.clear()
             try:
-                await asyncio.wait_for(self._idle.wait(), timeout)
+                await wait_for(self._idle.wait(), timeout)
             except asyncio.TimeoutError:
                 logger.info(
                     "the run %s goes on with a step that had not ended", self.record.asked.invocation_id

@@ -174,3 +174,7 @@ class SharedEngine(Engine, Protocol):
     async def signals(self, invocation_id: str) -> Mapping[str, Sequence[str]]:
         """What was signalled to a run, by name, in order."""
         ...
+
+    async def waiting(self, handler: str) -> int:
+        """How many runs of *handler* wait for one that this process has; all processes together: that wait."""
+        ...

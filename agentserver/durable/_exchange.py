@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -30,6 +31,10 @@ class Exchange:
         attempts: What is carried out in this process, by id.
         launch: Takes up a run.
         supersede: Tells a run that a later input waits.
+        is_observed: Whether somebody wants to know how many wait.
+
+    Attributes:
+        waiting: How many wait for runs of this process, as it was within the last second.
     """
 
     def __init__(
@@ -39,12 +44,17 @@ class Exchange:
         attempts: Mapping[str, Attempt],
         launch: Callable[[RunRecord], None],
         supersede: Callable[[str], None],
+        *,
+        is_observed: Callable[[], bool],
     ) -> None:
         self._engine = engine
         self._feeds = feeds
         self._attempts = attempts
         self._launch = launch
         self._supersede = supersede
+        self._is_observed = is_observed
+        self.waiting = 0
+        self._counted = -math.inf
         self._unheard: dict[str, None] = {}
         self._bell = Bell()
         engine.listen(self.told)
@@ -76,6 +86,7 @@ class Exchange:
                     await self._look_up(next(iter(self._unheard)))
                 for run in await self._engine.abandoned(handler, TAKEN_AT_ONCE):
                     self._launch(run)
+                await self._count(handler)
             except StoreUnavailableError:
                 await asyncio.sleep(LOOK_EVERY)
             # The runs of the dead must be taken up, whatever went wrong with one of them.
@@ -83,6 +94,12 @@ class Exchange:
                 logger.exception("what other processes have left cannot be taken up")
                 await asyncio.sleep(LOOK_EVERY)
             await self._bell.wait(LOOK_EVERY)
+
+    async def _count(self, handler: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._is_observed() and now >= self._counted + LOOK_EVERY:
+            self.waiting = await self._engine.waiting(handler)
+            self._counted = now
 
     async def _look_up(self, name: str) -> None:
         """Give an attempt the cancel and the signals that the store has for it."""

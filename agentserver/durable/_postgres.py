@@ -96,6 +96,12 @@ SELECT {COLUMNS} FROM runs WHERE handler = $1 AND {UNFINISHED} AND (
     ))
 ) ORDER BY random() LIMIT $3
 """
+_WAITING: Final = """
+SELECT count(*) FROM runs WHERE handler = $1 AND status = 'queued' AND EXISTS (
+    SELECT FROM runs AS other WHERE other.owner = runs.owner AND other.session_id = runs.session_id
+      AND other.status = 'in_progress' AND other.holder = $2
+)
+"""
 
 
 class PostgresEngine:
@@ -309,6 +315,10 @@ class PostgresEngine:
     async def abandoned(self, handler: str, limit: int) -> Sequence[RunRecord]:
         """See `SharedEngine.abandoned`."""
         return [record_of(row) for row in await self._rows(_ABANDONED, handler, self._here.id, limit)]
+
+    async def waiting(self, handler: str) -> int:
+        """See `SharedEngine.waiting`."""
+        return int((await self._rows(_WAITING, handler, self._here.id))[0][0])
 
     async def next_queued(self, owner: str, session_id: str) -> RunRecord | None:
         """See `Engine.next_queued`."""

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from typing import Any, Final, NamedTuple, Protocol, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from agentserver._time_limit import wait_for
 from agentserver.durable._engine import StoreUnavailableError
 from agentserver.errors import ConfigurationError
 from agentserver.wire import STORE_VARIABLE
@@ -187,7 +188,7 @@ class Database:
         pool, self._pool = self._pool, None
         if pool is not None:
             try:
-                await asyncio.wait_for(pool.close(), CONNECT_SECONDS)
+                await wait_for(pool.close(), CONNECT_SECONDS)
             except (asyncio.TimeoutError, OSError):
                 pool.terminate()
 

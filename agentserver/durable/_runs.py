@@ -78,7 +78,10 @@ class Runs:
         self._exchange: Exchange | None = None
         if isinstance(engine, SharedEngine):
             self._feeds = Feeds(engine, LOOK_EVERY)
-            self._exchange = Exchange(engine, self._feeds, self._attempts, self._launch, self._supersede)
+            self._exchange = Exchange(
+                *(engine, self._feeds, self._attempts, self._launch, self._supersede),
+                is_observed=lambda: self.telemetry() is not None,
+            )
         else:
             self._feeds = Feeds(engine)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -172,7 +175,8 @@ class Runs:
         if created.is_new and created.run.status is Status.IN_PROGRESS:
             self._launch(created.run)
         elif created.is_new:
-            self._queued.add(run.invocation_id)
+            if self._exchange is None:  # else another process may be the one to begin it
+                self._queued.add(run.invocation_id)
             if created.before is not None:
                 self._supersede(created.before)
         return created
@@ -239,8 +243,9 @@ class Runs:
     # --- the life of runs
 
     def _counts(self) -> Mapping[str, int]:
-        """How many runs of this process wait, and how many are under way."""
-        return {"queued": len(self._queued), "in_progress": len(self._attempts)}
+        """How many runs wait, and how many are under way; of several processes each tells another part."""
+        queued = len(self._queued) if self._exchange is None else self._exchange.waiting
+        return {"queued": queued, "in_progress": len(self._attempts)}
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from agentserver._time_limit import wait_for
 from agentserver.durable._engine import DisplacedError, Engine
 from agentserver.durable._feed import Feed
 from agentserver.durable._journal import JournalWriter
@@ -229,7 +230,7 @@ class Steps:
     ) -> StepRecord:
         while True:
             try:
-                value = await asyncio.wait_for(_call(key, function), timeout)
+                value = await wait_for(_call(key, function), timeout)
                 what = f"the result of the step {key.name!r}"
                 outcome = encode({"v": value}, what, self._durable.max_value_size, objects=False)
             # The boundary of user code: what it raises is recorded, or tried again.

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from agentserver._time_limit import wait_for
 from agentserver._version import __version__
 from agentserver.inspector import copies
 from agentserver.inspector.calls import MistakeError, fields_of, read_call, read_message
@@ -131,7 +132,7 @@ class Interface:
             while line is not None:
                 await response.write(line.encode() + b"\n")
                 try:
-                    line = await asyncio.wait_for(queue.get(), _BEAT_SECONDS)
+                    line = await wait_for(queue.get(), _BEAT_SECONDS)
                 except asyncio.TimeoutError:
                     line = "{}"  # shows the page, and whoever serves it, that the other is there
         finally:

@@ -9,12 +9,12 @@ import asyncio
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import count
 from typing import Any, Final
 
 import aiohttp
 
+from agentserver._time_limit import wait_for
 from agentserver.inspector.calls import Call, Message, MistakeError
 from agentserver.inspector.http_messages import Body, Head, MessageReader
 from agentserver.inspector.recording import HIDDEN
@@ -121,7 +121,7 @@ class Driver:
         """
         data = Call("GET", path).encode(self.authority)
         try:
-            return await asyncio.wait_for(self._ask(data), _HIDDEN_SECONDS)
+            return await wait_for(self._ask(data), _HIDDEN_SECONDS)
         except (OSError, asyncio.TimeoutError, ValueError, asyncio.IncompleteReadError):
             raise MistakeError("The agent does not answer") from None
 
@@ -165,8 +165,7 @@ class Driver:
                 if call.faults.rate:
                     await asyncio.sleep(len(piece) / call.faults.rate)
             sending.cancel()
-            with suppress(asyncio.CancelledError, OSError):
-                await sending
+            await asyncio.gather(sending, return_exceptions=True)
         except asyncio.CancelledError:
             left = True
             raise

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from agentserver._time_limit import wait_for
 from agentserver.client import InvocationsClient
 from agentserver.invocations.handler import InvocationHandler
 from agentserver.testing.conditions import DEADLINE_SECONDS, until
@@ -135,7 +136,7 @@ class ServerProcess:
 
     async def exit_code(self, timeout: float = _START_SECONDS) -> int:
         """Wait *timeout* seconds at most for its end; return its exit code, negative for a signal."""
-        code = await asyncio.wait_for(self.process.wait(), timeout)
+        code = await wait_for(self.process.wait(), timeout)
         await asyncio.gather(*self._readers)
         return code
 

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from agentserver._time_limit import wait_for
 from agentserver.cli import findings
 from agentserver.cli.errors import Exit
 from agentserver.cli.findings import Finding, Status
@@ -135,7 +136,7 @@ def _agreement(log: Iterable[str], declared: list[str] | None) -> Iterator[Findi
 async def _stopped(process: asyncio.subprocess.Process) -> Finding:
     process.terminate()
     try:
-        code = await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+        code = await wait_for(process.wait(), _STOP_SECONDS)
     except asyncio.TimeoutError:
         words = f"does not end within {_STOP_SECONDS:g} s of SIGTERM"
         return Finding("shutdown", Status.PROBLEM, words, "look for threads and shutdown hooks that wait")

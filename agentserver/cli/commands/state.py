@@ -45,10 +45,11 @@ def watch(arguments: argparse.Namespace) -> int:
     async def call(client: InvocationsClient) -> int:
         import asyncio
 
+        from agentserver._time_limit import wait_for
         from agentserver.client import AnswerError, DeadlineError, ResponseError
 
         try:
-            return await asyncio.wait_for(_follow(client, arguments), arguments.timeout)
+            return await wait_for(_follow(client, arguments), arguments.timeout)
         except AnswerError:  # it is no durable run's
             return await _poll(client, arguments)
         except ResponseError as error:
