@@ -176,5 +176,5 @@ class SharedEngine(Engine, Protocol):
         ...
 
     async def waiting(self, handler: str) -> int:
-        """How many runs of *handler* wait for one that this process has; all processes together: that wait."""
+        """How many runs of *handler* wait for one that this process has: the sum over all is what waits."""
         ...

@@ -3,7 +3,7 @@
 Each has a number of its own for each start, and holds an advisory lock of that number on a connection of its
 own. Whose lock is free is dead: the server says so, and no clock of a replica's. Its row is deleted, and what
 has a holder without a row is anybody's. A process that is frozen says nothing on that connection, so the
-server ends it, and with it the lock.
+server ends it, and with it the lock. It hears on another one: a session whose news nobody reads is not idle.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ SELECT id FROM replicas WHERE id <> $2 AND id NOT IN (
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 )
 """
+_TERMINATE: Final = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND usename = current_user
+"""
 
 
 class Replica:
@@ -64,6 +67,7 @@ class Replica:
         self._channel = f"{address.schema}_runs"
         self._locks = crc32(address.schema.encode()) - (1 << 31)  # which locks of the database are ours
         self._connection: Connection | None = None
+        self._ears: Connection | None = None
         self._suspected: Mapping[int, int] = {}
         self._unsaid: dict[str, None] = {}
         self._saying: asyncio.Task[None] | None = None
@@ -78,7 +82,7 @@ class Replica:
         Raises:
             StoreUnavailableError: If the database cannot be reached.
         """
-        self._connection = await self._join()
+        await self._join()
         loop = asyncio.get_running_loop()
         self._tasks = [Context().run(loop.create_task, work) for work in (self._stay(), self._sweep_always())]
 
@@ -91,8 +95,7 @@ class Replica:
             await asyncio.wait({self._saying}, timeout=_CONNECT_AGAIN)
         with contextlib.suppress(StoreUnavailableError):
             await self._bury(self.id)
-        if self._connection is not None:
-            self._connection.terminate()
+        self._leave()
 
     def say(self, news: Iterable[tuple[News, str]]) -> None:
         """Tell the others, soon; what comes while something is told is told next."""
@@ -120,9 +123,9 @@ class Replica:
 
     # --- to be there
 
-    async def _join(self) -> Connection:
+    async def _join(self) -> None:
         settings = {"idle_session_timeout": str(int(SILENCE * 1000)), "synchronous_commit": "off"}
-        connection = await connect(self._address, settings)
+        connection = self._connection = await connect(self._address, settings)
         try:
             with self._database.guard():
                 if self.id and not await self._lock_again(connection):
@@ -136,12 +139,22 @@ class Replica:
                         )
                         await connection.execute("SELECT pg_advisory_lock($1, $2)", self._locks, new)
                     self.id = int(new)
-                await connection.add_listener(self._channel, self._hear)
-                connection.add_termination_listener(self._lost)
+                ears = self._ears = await connect(self._address, {"application_name": self._ears_of(self.id)})
+                await ears.add_listener(self._channel, self._hear)
+                for either in (connection, ears):
+                    either.add_termination_listener(self._lost)
         except BaseException:
-            connection.terminate()
+            self._leave()
             raise
-        return connection
+
+    def _leave(self) -> None:
+        for either in (self._connection, self._ears):
+            if either is not None:
+                either.terminate()
+        self._connection = self._ears = None
+
+    def _ears_of(self, replica: int) -> str:
+        return f"agentserver {self._locks} {replica}"
 
     async def _lock_again(self, connection: Connection) -> bool:
         """Take the lock of a session that has broken; whether nobody has taken over meanwhile."""
@@ -154,18 +167,19 @@ class Replica:
         """Keep the lock; if the connection breaks, come back, as the same one if the others allow."""
         while True:
             try:
-                if self._connection is None:
-                    self._connection = await self._join()
+                if self._connection is None or self._ears is None:
+                    await self._join()
                     self._told(News.MISSED, "")
                 with self._database.guard():
-                    await self._connection.fetchval("SELECT 1")
+                    for either in (self._connection, self._ears):
+                        if either is not None:
+                            await either.fetchval("SELECT 1")
                 await self._gone.wait(_PING_EVERY)
             # Whatever it is: without the lock, others would take this process for dead.
             except Exception as error:  # noqa: BLE001
                 if self._connection is not None:
                     logger.warning("the connection to the store was lost: %s", error)
-                    self._connection.terminate()
-                    self._connection = None
+                self._leave()
                 await asyncio.sleep(_CONNECT_AGAIN)
 
     def _lost(self, _connection: Any) -> None:
@@ -209,5 +223,7 @@ class Replica:
             if not is_ours:
                 return False
             row = await connection.fetchrow("DELETE FROM replicas WHERE id = $1 RETURNING id", replica)
+            # Its ears, if it is frozen, would keep the server from forgetting any news.
+            await connection.execute(_TERMINATE, self._ears_of(replica))
             await connection.execute("SELECT pg_notify($1, $2)", *self.news(News.ABANDONED))
             return row is not None

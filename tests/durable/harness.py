@@ -133,10 +133,9 @@ def break_connections(engine: PostgresEngine) -> None:
     """Leave the database as a killed process does: without a word."""
     replica = engine._replica
     assert replica is not None
-    assert replica._connection is not None
     for task in replica._tasks:
         task.cancel()
-    replica._connection.terminate()
+    replica._leave()
     engine._database._pool.terminate()
 
 

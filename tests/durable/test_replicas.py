@@ -238,7 +238,6 @@ async def test_a_replica_that_was_taken_for_dead_writes_nothing_and_goes_on_as_a
         with pytest.raises(Exception, match="somebody else"):
             await engine.write(name, claimed.epoch, changes)
         replica = engine._replica
-        replica._connection = None
         task = asyncio.create_task(replica._stay())
         while replica.id in {0, before}:
             await asyncio.sleep(0.005)
