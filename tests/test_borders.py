@@ -33,7 +33,7 @@ OTHERS = {
     ("_services/collection.py", "_is_protocol"),  # typing
     ("_services/planner.py", "_is_protocol"),  # typing
     ("actions/_durable.py", "_headers"),  # InvocationContext
-    ("actions/_server_connection.py", "_events"),  # a class of handlers
+    ("actions/_server_connection.py", "_durable_actions"),  # a class of handlers
     ("actions/_server_connection.py", "_headers"),  # InvocationContext
     ("actions/_server_connection.py", "_lifetime"),  # InvocationContext
     ("client/calls.py", "_http"),  # another client

@@ -95,7 +95,7 @@ class RequestObservation(Protocol):
         ...
 
     def action(self, operation: str, invocation_id: str, session_id: str) -> ActionObservation:
-        """Begin one action of a connection: ``invoke``, ``get_invocation`` or ``cancel_invocation``."""
+        """Begin one action of a connection, such as ``invoke`` or ``get_invocation``."""
         ...
 
     def end(self, end: RequestEnd) -> None:

@@ -18,15 +18,18 @@ from agentserver.actions.frames import (
     GetInvocation,
     InvocationFrame,
     Invoke,
+    ListInvocations,
     Ping,
     Pong,
+    Query,
     Result,
+    SignalInvocation,
     StreamChunk,
 )
 
 __all__ = ["ClientEvent", "ClientProtocol", "Notice", "Progress", "QueryAnswer"]
 
-_QueryFrame = TypeVar("_QueryFrame", GetInvocation, CancelInvocation)
+_QueryFrame = TypeVar("_QueryFrame", bound=Query)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Progress:
 class QueryAnswer:
     """The answer to the oldest open *query* about its id."""
 
-    query: GetInvocation | CancelInvocation
+    query: Query
     frame: Result | ErrorFrame
 
 
@@ -65,7 +68,7 @@ class ClientProtocol:
     def __init__(self, *, new_id: Callable[[], str] = new_id) -> None:
         self._new_id = new_id
         self._phases: dict[str, Phase] = {}
-        self._queries: dict[str, deque[GetInvocation | CancelInvocation]] = {}
+        self._queries: dict[str, deque[Query]] = {}
 
     def invoke(
         self, payload: Mapping[str, Any], *, invocation_id: str | None = None, session_id: str | None = None
@@ -104,6 +107,19 @@ class ClientProtocol:
             ValueError: If *invocation_id* breaks the rules (contract, section 2).
         """
         return self._ask(CancelInvocation(_checked(invocation_id, "invocation_id")))
+
+    def signal(self, invocation_id: str, name: str, payload: Any) -> SignalInvocation:
+        """Open a request to give a durable run a signal.
+
+        Raises:
+            ValueError: If *invocation_id* or *name* breaks the rules (contract, section 2).
+        """
+        chosen = _checked(invocation_id, "invocation_id")
+        return self._ask(SignalInvocation(chosen, _checked(name, "name"), payload))
+
+    def list(self, which: Mapping[str, Any]) -> ListInvocations:
+        """Open a question for the durable runs that *which* means."""
+        return self._ask(ListInvocations(self._new_id(), which))
 
     def receive(self, text: str) -> ClientEvent | None:
         """Take one text message of the server; None: nothing is to be done.

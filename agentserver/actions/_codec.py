@@ -17,10 +17,13 @@ from agentserver.actions.frames import (
     FrameError,
     GetInvocation,
     Invoke,
+    ListInvocations,
     Ping,
     Pong,
+    Query,
     Result,
     ServerFrame,
+    SignalInvocation,
     StreamChunk,
     StreamEnd,
 )
@@ -31,6 +34,8 @@ __all__ = ["chunk_encoder", "decode_action", "decode_message", "encode_action", 
 _Object = Mapping[str, Any]
 
 _MOST_EVENTS = 10**15
+_OF_A_LIST = ("status", "session_id", "limit", "before")
+_AN_ID = "1 to 256 letters, digits or any of . _ : -"
 
 _is_id = re.compile(ID_PATTERN).fullmatch
 
@@ -40,20 +45,22 @@ def is_id(value: object) -> bool:
     return isinstance(value, str) and _is_id(value) is not None
 
 
-def decode_action(text: str) -> ClientFrame:
+def decode_action(text: str, *, durable: bool = False) -> ClientFrame:
     """Read a frame of a client.
 
     Args:
         text: The text of one WebSocket message.
+        durable: Whether it may be what durable runs alone understand (contract, section 11).
 
     Raises:
         FrameError: If *text* is no client frame. Its code and message are what the client should be told.
     """
     message = _object(text)
     action = message.get("action")
-    read = _ACTIONS.get(action) if isinstance(action, str) else None
+    actions = _DURABLE_ACTIONS if durable else _ACTIONS
+    read = actions.get(action) if isinstance(action, str) else None
     if read is None:
-        expected = ", ".join(_ACTIONS)
+        expected = ", ".join(actions)
         raise FrameError(ErrorCode.INVALID_ACTION.value, f"action must be one of {expected}", _id_of(message))
     return read(message)
 
@@ -85,9 +92,15 @@ def encode_action(frame: ClientFrame) -> bytes:
     if not isinstance(frame, (Ping, Pong)):
         _put_ids(body, frame)
     if isinstance(frame, Invoke):
+        if frame.idempotency_key is not None:
+            body["idempotency_key"] = frame.idempotency_key
         body["payload"] = frame.payload
     elif isinstance(frame, GetInvocation) and frame.last_event_id is not None:
         body["last_event_id"] = frame.last_event_id
+    elif isinstance(frame, SignalInvocation):
+        body |= {"name": frame.name, "payload": frame.payload}
+    elif isinstance(frame, ListInvocations):
+        body |= frame.which
     return _utf8(body)
 
 
@@ -207,12 +220,36 @@ def _invoke(message: _Object) -> Invoke:
 
 
 def _get(message: _Object) -> GetInvocation:
+    return GetInvocation(_required_id(message))
+
+
+def _start(message: _Object) -> Invoke:
+    frame, key = _invoke(message), message.get("idempotency_key")
+    if key is not None and not is_id(key):
+        words = f"idempotency_key must be {_AN_ID}"
+        raise FrameError(ErrorCode.INVALID_REQUEST.value, words, frame.invocation_id)
+    return Invoke(frame.payload, frame.invocation_id, frame.session_id, key)
+
+
+def _get_or_read(message: _Object) -> GetInvocation:
     invocation_id, last = _required_id(message), message.get("last_event_id")
     if last is not None and not (type(last) is int and 0 <= last < _MOST_EVENTS):
         raise FrameError(
             ErrorCode.INVALID_REQUEST.value, "last_event_id must be the number of an event", invocation_id
         )
     return GetInvocation(invocation_id, last)
+
+
+def _signal(message: _Object) -> SignalInvocation:
+    invocation_id, name = _required_id(message), _id_of(message, "name")
+    if name is None:
+        raise FrameError(ErrorCode.INVALID_REQUEST.value, f"name must be {_AN_ID}", invocation_id)
+    return SignalInvocation(invocation_id, name, message.get("payload"))
+
+
+def _list(message: _Object) -> ListInvocations:
+    which = {name: message[name] for name in _OF_A_LIST if message.get(name) is not None}
+    return ListInvocations(_required_id(message), which)
 
 
 def _cancel(message: _Object) -> CancelInvocation:
@@ -261,6 +298,14 @@ _ACTIONS: Mapping[str, Callable[[_Object], ClientFrame]] = {
     "pong": _pong,
 }
 
+_DURABLE_ACTIONS: Mapping[str, Callable[[_Object], ClientFrame]] = {
+    **_ACTIONS,
+    "invoke": _start,
+    "get_invocation": _get_or_read,
+    "signal_invocation": _signal,
+    "list_invocations": _list,
+}
+
 _MESSAGES: Mapping[str, Callable[[_Object], ServerFrame]] = {
     "result": _result,
     "stream_chunk": _chunk,
@@ -276,6 +321,8 @@ _ACTION_NAMES: Mapping[type[ClientFrame], str] = {
     Invoke: "invoke",
     GetInvocation: "get_invocation",
     CancelInvocation: "cancel_invocation",
+    SignalInvocation: "signal_invocation",
+    ListInvocations: "list_invocations",
     Ping: "ping",
     Pong: "pong",
 }
@@ -292,11 +339,11 @@ _MESSAGE_NAMES: Mapping[type[ServerFrame], str] = {
 
 def _put_ids(
     body: dict[str, Any],
-    frame: Invoke | GetInvocation | CancelInvocation | Result | StreamChunk | StreamEnd | ErrorFrame,
+    frame: Invoke | Query | Result | StreamChunk | StreamEnd | ErrorFrame,
 ) -> None:
     if frame.invocation_id is not None:
         body["invocation_id"] = frame.invocation_id
-    if not isinstance(frame, (GetInvocation, CancelInvocation)) and frame.session_id is not None:
+    if not isinstance(frame, Query) and frame.session_id is not None:
         body["session_id"] = frame.session_id
 
 

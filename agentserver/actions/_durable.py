@@ -1,22 +1,26 @@
-"""Durable runs over the action protocol (contract, section 11): begun, read, polled and cancelled."""
+"""Durable runs over the action protocol (contract, section 11): all that can be asked of them over HTTP."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from agentserver._websocket.response import WebSocket
 from agentserver.actions._server_connection import ActionServerConnection
 from agentserver.actions.context import ActionContext
+from agentserver.actions.frames import ListInvocations, SignalInvocation
 from agentserver.durable._engine import StoreUnavailableError
 from agentserver.durable._feed import EventsGoneError, StreamsEndError
 from agentserver.durable._records import Event
 from agentserver.errors import InvocationError
 from agentserver.invocations._durable_calls import DurableCalls, begun, gone, standing
 from agentserver.invocations.context import InvocationContext
-from agentserver.wire import ErrorCode
+from agentserver.wire import SESSION_ID_QUERY, ErrorCode
+
+_LISTED: Final = {"session_id": SESSION_ID_QUERY}
+"""Members of an action that have another name in a query."""
 
 
 class DurableActions:
@@ -33,13 +37,23 @@ class DurableActions:
         self.ping_interval = ping_interval
         self._calls = calls
 
+    @property
+    def _durable_actions(self) -> DurableActions:
+        return self
+
     async def handle_websocket(self, websocket: WebSocket, context: InvocationContext) -> None:
         """Speak the action protocol on one connection until it ends; runs go on."""
         await ActionServerConnection(self, websocket, context).run()
 
     async def invoke(self, payload: Mapping[str, Any], context: ActionContext) -> dict[str, Any]:
         """Begin a run, or join the one of that id."""
-        return begun(await self._calls.begin(context, context._headers, payload))
+        return await self.begin(payload, None, context)
+
+    async def begin(
+        self, payload: Mapping[str, Any], key: str | None, context: ActionContext
+    ) -> dict[str, Any]:
+        """Begin a run, or join the one of that id or *key*."""
+        return begun(await self._calls.begin(context, context._headers, payload, key))
 
     async def get_invocation(self, context: ActionContext) -> dict[str, Any]:
         """Say how a run stands."""
@@ -50,7 +64,18 @@ class DurableActions:
         run = await self._calls.find(context, context.invocation_id)
         return standing(await self._calls.cancel(run))
 
-    async def _events(self, after: int, context: ActionContext) -> AsyncGenerator[dict[str, Any], None]:
+    async def answer(
+        self, query: SignalInvocation | ListInvocations, context: ActionContext
+    ) -> dict[str, Any]:
+        """Give a run a signal, or say which runs there are."""
+        if isinstance(query, ListInvocations):
+            which = {_LISTED.get(name, name): str(value) for name, value in query.which.items()}
+            return await self._calls.list(context, which)
+        run = await self._calls.find(context, context.invocation_id)
+        await self._calls.signal(run, query.name, query.payload)
+        return {**standing(run), "status": "accepted"}
+
+    async def events(self, after: int, context: ActionContext) -> AsyncGenerator[dict[str, Any], None]:
         """The events of a run above the id *after*, to its last."""
         run = await self._calls.find(context, context.invocation_id)
         try:

@@ -42,16 +42,24 @@ from agentserver.actions._server_protocol import (
 )
 from agentserver.actions._state import Phase, Respond
 from agentserver.actions.context import ActionContext
-from agentserver.actions.frames import CancelInvocation, GetInvocation, Ping
+from agentserver.actions.frames import (
+    CancelInvocation,
+    GetInvocation,
+    ListInvocations,
+    Ping,
+    SignalInvocation,
+)
 from agentserver.errors import Failure, classify
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorCode
 
 __all__ = ["ActionServerConnection", "Actions", "ObservedAction", "is_stream"]
 
-_QUERIES: Final[Mapping[type[GetInvocation | CancelInvocation], str]] = {
+_QUERIES: Final[Mapping[type, str]] = {
     GetInvocation: "get_invocation",
     CancelInvocation: "cancel_invocation",
+    SignalInvocation: "signal_invocation",
+    ListInvocations: "list_invocations",
 }
 _PING: Final = encode_message(Ping())
 
@@ -65,8 +73,8 @@ class Actions(Protocol):
     ping_interval: float
 
     @property
-    def _events(self) -> Callable[[int, ActionContext], AsyncIterator[Any]] | None:
-        """Reads the events of a durable run above an id; ``None`` if there are no durable runs."""
+    def _durable_actions(self) -> DurableActions | None:
+        """Answers what can be asked of durable runs alone; ``None`` if there are none."""
         ...
 
     def invoke(self, payload: Any, context: ActionContext) -> Awaitable[Any] | AsyncIterator[Any]:
@@ -79,6 +87,22 @@ class Actions(Protocol):
 
     async def cancel_invocation(self, context: ActionContext) -> Any:
         """Answer a cancel."""
+        ...
+
+
+class DurableActions(Protocol):
+    """What a connection asks of durable runs."""
+
+    def begin(self, payload: Mapping[str, Any], key: str | None, context: ActionContext) -> Awaitable[Any]:
+        """Begin a run, or join the one of that id or *key*."""
+        ...
+
+    def events(self, after: int, context: ActionContext) -> AsyncIterator[Any]:
+        """The events of a run above the id *after*."""
+        ...
+
+    async def answer(self, query: SignalInvocation | ListInvocations, context: ActionContext) -> Any:
+        """Answer *query*."""
         ...
 
 
@@ -98,7 +122,7 @@ class ActionServerConnection:
         self._protocol = ServerProtocol(
             limit=handler.max_concurrent_invocations,
             session_id=context.session_id,
-            has_events=handler._events is not None,
+            durable=handler._durable_actions is not None,
         )
         self._writer = FrameWriter(websocket)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -183,9 +207,12 @@ class ActionServerConnection:
             return _error_frame(observation.failed(error), invocation.error)
 
     def _begin(self, start: Start, context: ActionContext) -> Any:
-        if start.after is None or self._handler._events is None:
+        durable = self._handler._durable_actions
+        if durable is None:
             return self._handler.invoke(start.payload, context)
-        return self._handler._events(start.after, context)
+        if start.after is None:
+            return durable.begin(start.payload, start.key, context)
+        return durable.events(start.after, context)
 
     async def _stream(self, invocation: Invocation, items: AsyncIterator[Any]) -> None:
         try:
@@ -224,10 +251,17 @@ class ActionServerConnection:
         context = self._context_of(query.frame.invocation_id, query.session_id)
         operation = _QUERIES[type(query.frame)]
         with ObservedAction(operation, context) as observation:
-            answer = await self._answer_of(query, getattr(self._handler, operation), context, observation)
+            answer = await self._answer_of(query, self._asked(query, operation), context, observation)
             if previous is not None:
                 await asyncio.wait([previous])
             await self._writer.put(answer)
+
+    def _asked(self, query: Query, operation: str) -> Callable[[ActionContext], Awaitable[Any]]:
+        durable = self._handler._durable_actions
+        if durable is None or not isinstance(query.frame, (SignalInvocation, ListInvocations)):
+            ask: Callable[[ActionContext], Awaitable[Any]] = getattr(self._handler, operation)
+            return ask
+        return partial(durable.answer, query.frame)
 
     async def _answer_of(
         self,

@@ -1,8 +1,8 @@
 """The server's end of the action protocol: what a client's message means, and what may be answered. No I/O.
 
 How it works. `ServerProtocol.receive` takes the text of one message and returns what it means: a `Start`
-(run ``invoke``), a `Query` (answer a get or a cancel), a `Respond` (send this frame, nothing else), or
-nothing. It never raises: what cannot be read is a `Respond` with the error. Whoever runs a `Start` or a
+(run ``invoke``), a `Query` (answer what is asked of an invocation), a `Respond` (send this frame, nothing
+else), or nothing. It never raises: what cannot be read is a `Respond` with the error. Who runs a `Start` or a
 `Query` writes its frames with the methods of the `Invocation` or the `Query`, which return UTF-8, and gives
 it back with `release`, so that its id and its place under the limit are free again.
 
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from agentserver.actions import frames
 from agentserver.actions._codec import chunk_encoder, decode_action, encode_message
 from agentserver.actions._state import Phase, Respond, new_id, next_phase
 from agentserver.actions.frames import (
-    CancelInvocation,
     ErrorFrame,
     FrameError,
     GetInvocation,
@@ -110,16 +110,17 @@ class Start:
     invocation: Invocation
     payload: Mapping[str, Any]
     after: int | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
 class Query:
-    """The server must answer a get or a cancel, and :meth:`ServerProtocol.release` the event when it has.
+    """The server must answer a get, a cancel or the like, and then :meth:`ServerProtocol.release` the event.
 
     Answers to queries about one id must go out in the order of the queries: nothing else tells them apart.
     """
 
-    frame: GetInvocation | CancelInvocation
+    frame: frames.Query
     session_id: str
 
     def result(self, payload: Any) -> bytes:
@@ -141,7 +142,7 @@ class ServerProtocol:
         limit: How many invocations may be under way at once, and how many gets and cancels; at least 1.
         session_id: The session of every invocation that names none; None: a new one each.
         new_id: Makes the ids that nobody gave.
-        has_events: Whether the events of invocations can be read, as those of durable runs can.
+        durable: Whether invocations are durable runs, of which more can be asked.
     """
 
     def __init__(
@@ -150,9 +151,9 @@ class ServerProtocol:
         limit: int = 64,
         session_id: str | None = None,
         new_id: Callable[[], str] = new_id,
-        has_events: bool = False,
+        durable: bool = False,
     ) -> None:
-        self._has_events = has_events
+        self._durable = durable
         self._limit = limit
         self._session_id = session_id
         self._new_id = new_id
@@ -167,14 +168,14 @@ class ServerProtocol:
     def receive(self, text: str) -> ServerEvent | None:
         """Take one text message of the client; None: nothing is to be done. Never raises."""
         try:
-            frame = decode_action(text)
+            frame = decode_action(text, durable=self._durable)
         except FrameError as error:
             return Respond(ErrorFrame(error.code, error.message, error.invocation_id))
         if isinstance(frame, Invoke):
             return self._start(frame)
-        if isinstance(frame, GetInvocation) and self._has_events and frame.last_event_id is not None:
+        if isinstance(frame, GetInvocation) and frame.last_event_id is not None:
             return self._start(Invoke({}, frame.invocation_id), frame.last_event_id)
-        if isinstance(frame, (GetInvocation, CancelInvocation)):
+        if isinstance(frame, frames.Query):
             return self._query(frame)
         return Respond(Pong()) if isinstance(frame, Ping) else None
 
@@ -206,9 +207,9 @@ class ServerProtocol:
         if len(self._invocations) >= self._limit:
             return Respond(self._too_many("invocations", invocation_id, session_id))
         invocation = self._invocations[invocation_id] = Invocation(invocation_id, session_id)
-        return Start(invocation, frame.payload, after)
+        return Start(invocation, frame.payload, after, frame.idempotency_key)
 
-    def _query(self, frame: GetInvocation | CancelInvocation) -> Query | Respond:
+    def _query(self, frame: frames.Query) -> Query | Respond:
         if self._queries >= self._limit:
             return Respond(self._too_many("gets and cancels", frame.invocation_id))
         self._queries += 1

@@ -71,7 +71,7 @@ class TypedActions:
         contract: Its types.
     """
 
-    _events: None = None
+    _durable_actions: None = None
 
     def __init__(self, handler: Actions, contract: Contract) -> None:
         self._handler = handler

@@ -1,8 +1,8 @@
 """Every frame of the action protocol, as values (contract, section 6).
 
 A frame that carries a ``session_id`` belongs to an invocation; one that carries an ``invocation_id`` alone
-answers a ``get_invocation`` or ``cancel_invocation``, or refuses an action. That is how both may be under
-way for one id.
+answers a query, such as ``get_invocation`` or ``cancel_invocation``, or refuses an action. That is how both
+may be under way for one id.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ __all__ = [
     "GetInvocation",
     "InvocationFrame",
     "Invoke",
+    "ListInvocations",
     "Ping",
     "Pong",
+    "Query",
     "Result",
     "ServerFrame",
+    "SignalInvocation",
     "StreamChunk",
     "StreamEnd",
 ]
@@ -31,11 +34,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """Client to server: start an invocation. Absent ids are made up by the server."""
+    """Client to server: start an invocation. Absent ids are made up by the server.
+
+    With ``idempotency_key`` a durable run of that key is joined, if there is one (contract, section 11).
+    """
 
     payload: Mapping[str, Any]
     invocation_id: str | None = None
     session_id: str | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,27 @@ class CancelInvocation:
     """Client to server: cancel an invocation."""
 
     invocation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalInvocation:
+    """Client to server: give a durable run the signal *name* (contract, section 11)."""
+
+    invocation_id: str
+    name: str
+    payload: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListInvocations:
+    """Client to server: which durable runs are there (contract, section 11)?
+
+    ``invocation_id`` is of no run: it names the question, and the answer carries it. ``which`` has what is
+    said of ``status``, ``session_id``, ``limit`` and ``before``.
+    """
+
+    invocation_id: str
+    which: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +145,8 @@ class ErrorFrame:
     details: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
-ClientFrame = Invoke | GetInvocation | CancelInvocation | Ping | Pong
+Query = GetInvocation | CancelInvocation | SignalInvocation | ListInvocations
+ClientFrame = Invoke | Query | Ping | Pong
 InvocationFrame = Result | StreamChunk | StreamEnd | ErrorFrame
 ServerFrame = Result | StreamChunk | StreamEnd | ErrorFrame | Ping | Pong
 

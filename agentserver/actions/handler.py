@@ -82,7 +82,7 @@ class InvocationActionHandler(InvocationWebSocketHandler, Generic[In, Out]):
         *DURABLE_METHODS,
         *("invoke", "get_invocation", "cancel_invocation"),
     )
-    _events: None = None
+    _durable_actions: None = None
 
     @classmethod
     def _durable_websocket(cls, calls: Any) -> Any:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -27,7 +27,6 @@ from agentserver.actions._client_protocol import ClientEvent, ClientProtocol, No
 from agentserver.actions._codec import encode_action
 from agentserver.actions._state import OrderError
 from agentserver.actions.frames import (
-    CancelInvocation,
     ClientFrame,
     ErrorFrame,
     FrameError,
@@ -35,6 +34,8 @@ from agentserver.actions.frames import (
     InvocationFrame,
     Invoke,
     Pong,
+    Query,
+    SignalInvocation,
 )
 from agentserver.client.errors import ActionError, ClientError, ConnectionClosedError
 from agentserver.client.websocket import Connection
@@ -51,8 +52,8 @@ class Listener(Protocol):
     invocation_id: str
 
     @property
-    def only_reads(self) -> bool:
-        """Whether what it reads is to go on without it."""
+    def goes_on(self) -> bool:
+        """Whether its invocation is to go on without it, as a durable run does."""
         ...
 
     def put(self, frame: InvocationFrame | ClientError, size: int) -> bool:
@@ -90,10 +91,7 @@ class ActionChannel:
 
     async def start(self, listener: Listener, frame: Invoke | GetInvocation) -> None:
         """Send an invocation, or ask for the events of a run: the frames go to *listener*."""
-        try:
-            text = encode_action(frame).decode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"the payload cannot be sent as JSON: {error}") from None
+        text = _text_of(frame)
         if isinstance(frame, GetInvocation):
             self._protocol.read(frame.invocation_id, frame.last_event_id or 0)
         else:
@@ -108,13 +106,10 @@ class ActionChannel:
             raise
 
     async def leave(self, listener: Listener) -> None:
-        """Forget *listener*, and cancel its invocation if it has not ended, without awaiting the answer.
-
-        A run whose events it reads goes on.
-        """
+        """Forget *listener*, and cancel its invocation, unless that goes on or has ended; await no answer."""
         if self._listeners.pop(listener.invocation_id, None) is None or self.end is not None:
             return
-        if listener.only_reads:
+        if listener.goes_on:
             return
         # A peer that does not read must not hold who leaves; but what that one sends next comes after it.
         task = asyncio.create_task(self._cancel(listener.invocation_id))
@@ -134,11 +129,20 @@ class ActionChannel:
         """Cancel an invocation."""
         return await self._ask(self._protocol.cancel(invocation_id))
 
+    async def signal(self, invocation_id: str, name: str, payload: Any) -> Any:
+        """Give a durable run a signal."""
+        _ = _text_of(SignalInvocation(invocation_id, name, payload))  # what cannot be sent has no answer
+        return await self._ask(self._protocol.signal(invocation_id, name, payload))
+
+    async def list(self, which: Mapping[str, Any]) -> Any:
+        """Ask for durable runs."""
+        return await self._ask(self._protocol.list(which))
+
     async def ping(self, timeout: float) -> float:
         """Send a Ping frame and return the seconds until its Pong."""
         return await self._connection.ping(timeout)
 
-    async def _ask(self, query: GetInvocation | CancelInvocation) -> Any:
+    async def _ask(self, query: Query) -> Any:
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         waiter.add_done_callback(_seen)  # the sending may fail first
         self._queries[id(query)] = waiter
@@ -214,6 +218,13 @@ class ActionChannel:
         return ConnectionClosedError(
             code, reason or self._connection.close_reason, session_id=self._connection.session_id
         )
+
+
+def _text_of(frame: Invoke | GetInvocation | SignalInvocation) -> str:
+    try:
+        return encode_action(frame).decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the payload cannot be sent as JSON: {error}") from None
 
 
 def _seen(waiter: asyncio.Future[Any]) -> None:

@@ -61,7 +61,10 @@ class ActionStream:
         frame: Invoke | GetInvocation,
         invocation_id: str,
         idle_timeout: float,
+        *,
+        goes_on: bool = False,
     ) -> None:
+        self.goes_on = goes_on
         self._usable = usable
         self._frame = frame
         self._idle_timeout = idle_timeout
@@ -71,11 +74,6 @@ class ActionStream:
         self._ended = False
         self.invocation_id = invocation_id
         self.session_id = frame.session_id if isinstance(frame, Invoke) else None
-
-    @property
-    def only_reads(self) -> bool:
-        """Whether it reads the events of a run, which goes on without it."""
-        return isinstance(self._frame, GetInvocation)
 
     async def __aenter__(self) -> Self:
         """Send the invocation; the errors are those of :meth:`ActionsConnection.invoke`."""

@@ -23,8 +23,9 @@ from typing import Any, TypeVar
 
 from typing_extensions import Self
 
-from agentserver.actions.frames import GetInvocation, Invoke
+from agentserver.actions.frames import Invoke
 from agentserver.client.action_channel import ActionChannel
+from agentserver.client.action_runs import ActionRuns
 from agentserver.client.action_stream import ActionResult, ActionStream, within
 from agentserver.client.errors import ClientError, ConnectionClosedError
 from agentserver.client.reconnect import Reconnector, is_resumable
@@ -36,7 +37,7 @@ __all__ = ["ActionsConnection"]
 ResultT = TypeVar("ResultT")
 
 
-class ActionsConnection:
+class ActionsConnection(ActionRuns):
     """A connection that speaks actions, used as an asynchronous context manager by any number of tasks.
 
     Made by :meth:`InvocationsClient.actions`.
@@ -143,34 +144,6 @@ class ActionsConnection:
         chosen = str(uuid.uuid4()) if invocation_id is None else invocation_id
         frame = Invoke(payload, chosen, session_id or self._session_id)
         return ActionStream(self._usable, frame, chosen, limit(idle_timeout, self._timeout))
-
-    def events(
-        self, invocation_id: str, *, after: int = 0, idle_timeout: float | None = None
-    ) -> ActionStream:
-        """The events of a durable run, to its last one.
-
-        .. code-block:: python
-
-            run = await actions.invoke({"topic": "bees"})
-            async with actions.events(run.invocation_id) as events:
-                async for event in events:
-                    print(event["id"], event.get("event"), event["data"])
-
-        Each is a dictionary with ``id``, ``data`` and, if it is the framework's, ``event``. Leaving the block
-        early changes nothing for the run. A connection that breaks is an error here: ask again with the id of
-        the last event that came.
-
-        Args:
-            invocation_id: The run.
-            after: The id of the last event that is known already; 0 begins with the first.
-            idle_timeout: Seconds between two events; None is the client's ``timeouts.answer``.
-
-        Raises:
-            ActionError: ``not_found`` if there is no such run, ``gone`` if its events are no longer kept.
-            ClientError: As :meth:`invoke` does; on entering the block and while iterating.
-        """
-        frame = GetInvocation(invocation_id, after)
-        return ActionStream(self._usable, frame, invocation_id, limit(idle_timeout, self._timeout))
 
     async def get(self, invocation_id: str, *, timeout: float | None = None) -> Any:
         """Return the state of *invocation_id*, as the agent tells it; *timeout* is as for :meth:`invoke`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -58,8 +58,29 @@ class RunState:
         Raises:
             AnswerError: If it is not that of a durable run.
         """
-        members: Mapping[str, Any] = cast("Mapping[str, Any]", told) if isinstance(told, dict) else {}
+        members = _members(told)
         known: dict[str, Any] = {name: members[name] for name in cls.__dataclass_fields__ if name in members}
         if not (isinstance(known.get("status"), str) and isinstance(known.get("invocation_id"), str)):
             raise AnswerError("the answer does not tell of a durable run: is the handler durable?")
         return cls(**known)
+
+    @classmethod
+    def read_list(cls, told: Any) -> tuple[list[RunState], str | None]:
+        """What a server tells of several runs, and what to ask on from; ``None`` if these are the last.
+
+        Args:
+            told: The JSON of an answer.
+
+        Raises:
+            AnswerError: If it is no list of durable runs.
+        """
+        members = _members(told)
+        runs, before = members.get("runs"), members.get("before")
+        if not isinstance(runs, list):
+            raise AnswerError("the answer is no list of runs: is the handler durable?")
+        states = [cls.read(run) for run in cast("Sequence[Any]", runs)]
+        return states, before if isinstance(before, str) else None
+
+
+def _members(told: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", told) if isinstance(told, dict) else {}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from agentserver.client.answer import Answer
 from agentserver.client.endpoint import check_id
@@ -198,21 +198,9 @@ class DurableCalls:
         while True:
             url = self._http.endpoint.invoke(self.session_id).update_query(query)
             answer = await self._http.answer(Call("GET", url, session_id=self.session_id, timeout=timeout))
-            told = _members(answer.json())
-            for run in _listed(told):
-                yield RunState.read(run)
-            before = told.get("before")
-            if not isinstance(before, str):
+            runs, before = RunState.read_list(answer.json())
+            for run in runs:
+                yield run
+            if before is None:
                 return
             query["before"] = before
-
-
-def _members(told: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", told) if isinstance(told, dict) else {}
-
-
-def _listed(told: Mapping[str, Any]) -> Sequence[Any]:
-    runs = told.get("runs")
-    if not isinstance(runs, list):
-        raise AnswerError("the answer is no list of runs: is the handler durable?")
-    return cast("Sequence[Any]", runs)

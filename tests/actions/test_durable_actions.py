@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from agentserver import Durable, InvocationActionHandler, Run
-from agentserver.client import ActionError, ActionStream, RunState
+from agentserver import ActionContext, Durable, InvocationActionHandler, Run
+from agentserver.client import ActionError, ActionStream, AnswerError, DeadlineError, Retry, RunState
 from agentserver.errors import HandlerError
 from agentserver.testing import AgentUnderTest, in_process
 from tests.durable.agents import GATE
@@ -29,6 +29,8 @@ class Worker(InvocationActionHandler, durable=Durable(busy="reject")):
             await run.emit({"n": number})
         if "gate" in task:
             await run.step("gate", GATE.of(task["gate"]).wait)
+        if "approval" in task:
+            return {"approved": await run.wait_for(task["approval"])}
         return {"steps": task.get("steps", 1), "tone": run.headers.get("x-client-tone")}
 
 
@@ -120,6 +122,136 @@ async def test_a_cursor_that_is_no_number_is_refused_and_the_connection_goes_on(
             ask = {"action": "get_invocation", "invocation_id": "a", "last_event_id": cursor}
             await socket.send_json(ask)
             assert (await socket.receive_json())["error"]["code"] == "invalid_request"
+
+
+async def test_a_run_is_begun_waited_for_signalled_and_listed_over_actions(agent: AgentUnderTest) -> None:
+    async with agent.client.actions() as actions:
+        begun = await actions.start({"approval": "go"}, invocation_id="a", session_id="s")
+        assert (begun.status, begun.invocation_id, begun.session_id) == ("in_progress", "a", "s")
+        with pytest.raises(ValueError, match="cannot be sent as JSON"):
+            await actions.signal("a", "go", object())
+        assert (await actions.signal("a", "go", {"by": "me"}))["status"] == "accepted"
+        run = await actions.wait("a", interval=0.01)
+        assert (run.status, run.output) == ("completed", {"approved": {"by": "me"}})
+        for name in ("b", "c"):
+            await actions.start({}, invocation_id=name)
+            await actions.wait(name, interval=0.01)
+        assert [run.invocation_id async for run in actions.list(page=1)] == ["c", "b", "a"]
+        assert [run.invocation_id async for run in actions.list(session_id="s")] == ["a"]
+        assert [run.invocation_id async for run in actions.list(status="failed")] == []
+        for asking, code in (
+            (actions.signal("a", "go"), "run_ended"),
+            (actions.signal("unknown", "go"), "not_found"),
+            (actions.wait("unknown"), "not_found"),
+            (anext(actions.list(page=0)), "invalid_request"),
+            (anext(actions.list(status="lost")), "invalid_request"),
+        ):
+            with pytest.raises(ActionError) as refused:
+                await asking
+            assert refused.value.code == code
+
+
+async def test_a_key_over_actions_is_the_one_over_http(agent: AgentUnderTest) -> None:
+    async with agent.client.actions() as actions:
+        gate = str(uuid4())
+        first = await actions.start({"gate": gate}, key="k", invocation_id="a")
+        again = await actions.start({"gate": gate}, key="k", invocation_id="b")
+        assert (again.invocation_id, again.session_id) == ("a", first.session_id)
+        joined = (await agent.client.start({"gate": gate}, key="k")).run()
+        assert joined.invocation_id == "a"
+        with pytest.raises(ActionError) as conflict:
+            await actions.start({"gate": "other"}, key="k")
+        assert conflict.value.code == "idempotency_conflict"
+        with pytest.raises(ValueError, match="key"):
+            await actions.start({}, key="a b")
+        # Who gives up waiting for the answer gives up nothing else.
+        with pytest.raises(DeadlineError):
+            await actions.wait("a", interval=0.01, timeout=0.05)
+        GATE.of(gate).set()
+        assert (await actions.wait("a", interval=0.01)).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"action": "invoke", "payload": {}, "idempotency_key": "a b"}, "idempotency_key must be 1 to 256"),
+        ({"action": "invoke", "payload": {}, "idempotency_key": 1}, "idempotency_key must be 1 to 256"),
+        ({"action": "signal_invocation", "invocation_id": "a"}, "name must be 1 to 256"),
+        ({"action": "signal_invocation", "name": "go"}, "invocation_id is required"),
+        ({"action": "list_invocations"}, "invocation_id is required"),
+    ],
+)
+async def test_an_action_that_lacks_something_is_refused_with_a_sentence(
+    agent: AgentUnderTest, wrong: dict[str, Any], sentence: str
+) -> None:
+    async with agent.http.ws_connect("/invocations_ws") as socket:
+        await socket.send_json(wrong)
+        error = (await socket.receive_json())["error"]
+    assert (error["code"], error["message"][: len(sentence)]) == ("invalid_request", sentence)
+
+
+async def test_a_list_has_the_callers_own_runs_and_the_id_of_its_question(agent: AgentUnderTest) -> None:
+    async with agent.http.ws_connect("/invocations_ws", headers={"x-agent-user-id": "me"}) as socket:
+        await socket.send_json({"action": "invoke", "invocation_id": "a", "payload": {}})
+        _ = await socket.receive_json()
+        await socket.send_json({"action": "list_invocations", "invocation_id": "q", "limit": 1})
+        told = await socket.receive_json()
+    assert (told["type"], told["invocation_id"], "session_id" in told) == ("result", "q", False)
+    assert [run["invocation_id"] for run in told["payload"]["runs"]] == ["a"]
+    assert told["payload"]["before"] == "a"
+    async with agent.client.actions() as actions:
+        assert [run async for run in actions.list()] == []
+
+
+class Plain(InvocationActionHandler):
+    """Is not durable."""
+
+    async def invoke(self, payload: Any, context: ActionContext) -> Any:
+        """Answer."""
+        return "answer"
+
+    async def get_invocation(self, context: ActionContext) -> Any:
+        """Answer."""
+        return "state"
+
+
+async def test_a_handler_that_is_not_durable_knows_nothing_of_all_that() -> None:
+    async with in_process(Plain) as agent, agent.http.ws_connect("/invocations_ws") as socket:
+        await socket.send_json({"action": "invoke", "payload": {}, "idempotency_key": "a b"})
+        assert (await socket.receive_json())["payload"] == "answer"
+        await socket.send_json({"action": "get_invocation", "invocation_id": "a", "last_event_id": "x"})
+        assert (await socket.receive_json())["payload"] == "state"
+        for action in ("signal_invocation", "list_invocations"):
+            await socket.send_json({"action": action, "invocation_id": "a", "name": "go"})
+            error = (await socket.receive_json())["error"]
+            assert error["code"] == "invalid_action"
+            assert error["message"].endswith("get_invocation, cancel_invocation, ping, pong")
+        async with agent.client.actions() as actions:
+            with pytest.raises(ActionError, match="action must be one of"):
+                await actions.signal("a", "go")
+            with pytest.raises(AnswerError, match="is the handler durable"):
+                await actions.start({})
+
+
+async def test_a_start_whose_answer_a_broken_connection_takes_begins_once() -> None:
+    async with in_process(Worker, environment=MEMORY) as agent:
+        async with agent.client.actions(reconnect=Retry(first_delay=0.01)) as actions:
+            connection = actions._channel
+            assert connection is not None
+            send = connection._connection.send
+
+            async def send_and_break(text: str) -> None:
+                await send(text)
+                await actions.ping()  # the server has read it
+                connection._connection.abort()
+
+            connection._connection.send = send_and_break  # type: ignore[method-assign,assignment]
+            gate = str(uuid4())
+            begun = await actions.start({"gate": gate}, invocation_id="a", session_id="s")
+            assert begun.status == "in_progress"
+            GATE.of(gate).set()
+            assert (await actions.wait("a", interval=0.01)).status == "completed"
+            assert [run.invocation_id async for run in actions.list()] == ["a"]
 
 
 async def test_owner_and_headers_are_those_of_the_connection(agent: AgentUnderTest) -> None:

@@ -29,8 +29,8 @@ async def test_a_frozen_replica_is_found_dead_although_what_it_was_told_fills_it
     agent = run_server("-m", "tests.durable.agents", "Effects", environment=environment, cwd=ROOT)
     async with agent as frozen, world.process(body), timeout():
         os.kill(frozen.process.pid, signal.SIGSTOP)
-        news = f"pg_notify($${schema}_runs$$, $$0 events $$ || repeat($$x$$, 7000) || n)"
-        _ = await server.rows(schema, f"SELECT {news} FROM generate_series(1, 500) AS n")
+        news = f"SELECT pg_notify($${schema}_runs$$, $$0 events $$ || repeat($$x$$, 7000) || n)"
+        _ = await server.rows(schema, f"{news} FROM generate_series(1, 500) AS n")
         while len(await server.rows(schema, "SELECT id FROM replicas")) == 2:
             await asyncio.sleep(0.1)
         os.kill(frozen.process.pid, signal.SIGCONT)
