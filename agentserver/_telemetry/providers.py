@@ -57,7 +57,7 @@ class Providers:
     def __init__(self, environment: FoundryEnvironment, configure: Sequence[Callable[[Any], object]]) -> None:
         self._export = ExportSettings.read(environment.telemetry_variables)
         self._azure = _usable(environment.azure_monitor_connection_string)
-        self._resource = _resource_of(environment)
+        self._resource = resource_of(environment)
         self._stops: list[Callable[[], object]] = []
         self._handler: logging.Handler | None = None
         self._set_meter_provider()
@@ -71,7 +71,7 @@ class Providers:
             exporters = _made(span_exporters, self._export.traces, self._azure) or []
             if not exporters and not configure:
                 return
-            provider = _made(self._make_tracer_provider, exporters)
+            provider = _made(make_tracer_provider, self._resource, exporters)
             if provider is None:
                 return
             trace.set_tracer_provider(provider)
@@ -80,14 +80,6 @@ class Providers:
             self._stops.append(provider.force_flush)
         for call in configure:
             call(provider)
-
-    def _make_tracer_provider(self, exporters: Sequence[Any]) -> TracerProvider:
-        provider = TracerProvider(
-            resource=self._resource, shutdown_on_exit=False, active_span_processor=make_processors()
-        )
-        for exporter in exporters:
-            provider.add_span_processor(BatchSpanProcessor(exporter))
-        return provider
 
     def _set_meter_provider(self) -> None:
         provider = metrics.get_meter_provider()
@@ -131,6 +123,16 @@ class Providers:
             logger.warning("telemetry was not flushed within %g s; what is left is lost", seconds)
 
 
+def make_tracer_provider(resource: Resource, exporters: Sequence[Any] = ()) -> TracerProvider:
+    """Make a provider of *resource* that exports to *exporters*."""
+    provider = TracerProvider(
+        resource=resource, shutdown_on_exit=False, active_span_processor=make_processors()
+    )
+    for exporter in exporters:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider
+
+
 def _usable(connection_string: str) -> str:
     if not connection_string:
         return ""
@@ -144,7 +146,8 @@ def _usable(connection_string: str) -> str:
     return connection_string
 
 
-def _resource_of(environment: FoundryEnvironment) -> Resource:
+def resource_of(environment: FoundryEnvironment) -> Resource:
+    """What spans, metrics and records say of the process that *environment* describes."""
     own = {
         "service.name": environment.agent_name or "agentserver",
         "service.version": environment.agent_version,

@@ -8,13 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import format_span_id, format_trace_id
 
+from agentserver._telemetry.providers import make_tracer_provider, resource_of
 from agentserver.inspector.records import Kind
 
 if TYPE_CHECKING:
+    from agentserver.environment import FoundryEnvironment
     from agentserver.inspector.tap import Tap
 
 __all__ = ["SpanTap"]
@@ -34,6 +37,25 @@ class SpanTap(SpanProcessor):
 
     def __init__(self, tap: Tap) -> None:
         self._tap = tap
+        self._provider: object = None
+
+    def watch(self, environment: FoundryEnvironment | None = None) -> None:
+        """Be told of the spans of the agent's provider; a provider that is no SDK's tells of none.
+
+        OpenTelemetry takes one provider for the life of a process: one of ours must not be there first.
+
+        Args:
+            environment: What to make and set a provider of, where the agent has none; ``None`` sets none.
+        """
+        provider: Any = trace.get_tracer_provider()
+        if isinstance(provider, trace.ProxyTracerProvider):  # nobody has set one
+            if environment is None:
+                return
+            provider = make_tracer_provider(resource_of(environment))
+            trace.set_tracer_provider(provider)
+        if provider is not self._provider and hasattr(provider, "add_span_processor"):
+            self._provider = provider
+            provider.add_span_processor(self)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """A span has begun."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
 __all__ = ["Span", "Spans", "Trace", "Traces"]
@@ -47,7 +48,7 @@ class Span:
 
 @dataclass(eq=False)
 class Trace:
-    """The spans of one trace, in the order of their beginnings."""
+    """The spans of one trace, as they were told of: a short one not before its end, so behind its parts."""
 
     id: str
     spans: OrderedDict[str, Span] = field(default_factory=OrderedDict[str, Span])
@@ -78,8 +79,9 @@ class Trace:
         }
 
     def detail(self, zero: int) -> dict[str, Any]:
-        """All of it; the spans' times in milliseconds since the first of them began."""
-        began = min(span.started for span in self.spans.values())
+        """All of it, in the order of beginnings; times in milliseconds since the first of them."""
+        spans = sorted(self.spans.values(), key=attrgetter("started"))
+        began = spans[0].started
         shown = [
             {
                 **span.facts,
@@ -90,7 +92,7 @@ class Trace:
                     {**event, "at": _ms(event["at"] - began)} for event in span.facts.get("events", [])
                 ],
             }
-            for span in self.spans.values()
+            for span in spans
         ]
         return {**self.summary(zero), "dropped": self.dropped, "list": shown}
 

@@ -8,8 +8,9 @@ import socket
 import sys
 import threading
 import time
+from functools import cached_property
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -27,11 +28,13 @@ from agentserver.errors import AgentServerError
 from agentserver.wire import LOG_FORMAT_VARIABLE
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
-
+    from agentserver.inspector.span_tap import SpanTap
     from agentserver.inspector.tap import Tap
 
 __all__ = ["can_trace", "main"]
+
+_SDK: Final = "opentelemetry.sdk.trace"
+_SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
 
 
 def main() -> int:
@@ -64,7 +67,9 @@ def main() -> int:
 
 
 def can_trace() -> bool:
-    """Whether OpenTelemetry's SDK is installed, without which there are no spans to show."""
+    """Whether OpenTelemetry's SDK is installed and wanted, without which there are no spans to show."""
+    if os.environ.get(_SDK_DISABLED, "").strip().lower() == "true":
+        return False
     try:
         return find_spec("opentelemetry.sdk") is not None
     except ImportError:  # of the package around it
@@ -97,16 +102,23 @@ class _Held:
             shutdown_timeout=builder.environment.shutdown_timeout,
             shutdown_delay=0,
         )
-        if self.tap is not None and can_trace():
-            builder.configure_tracing(self._trace)
+        if _SDK in sys.modules and self._spans is not None:
+            self._spans.watch()  # a provider of the program's own: its start-up hooks are seen too
+        builder.on_startup(self._trace)  # the last of them, so that each may set a provider
         if arguments.cors:
             allow_origins(builder.app, arguments.cors)
 
-    def _trace(self, provider: TracerProvider) -> None:
+    @cached_property
+    def _spans(self) -> SpanTap | None:
+        if self.tap is None or not can_trace():
+            return None
         from agentserver.inspector.span_tap import SpanTap
 
-        assert self.tap is not None
-        provider.add_span_processor(SpanTap(self.tap))
+        return SpanTap(self.tap)
+
+    def _trace(self) -> None:
+        if self._spans is not None:
+            self._spans.watch(FoundryEnvironment.read())
 
     def site(
         self,
@@ -123,6 +135,7 @@ class _Held:
         if self._is_taken or listener is None or port != listener.getsockname()[1]:
             return _TCPSite(runner, host, port, reuse_address=reuse_address, reuse_port=reuse_port, **options)
         self._is_taken = True
+        self._trace()  # the application has started, and set what it sets
         if self._arguments.cors:
             note("--cors is for the agent's own host: the application answers for its own headers", "yellow")
         return web.SockSite(runner, listener, **options)
