@@ -236,12 +236,12 @@ $(FRAMEWORKS)/.made: pyproject.toml requirements.lock
 	@touch $@
 
 # Pipecat wants an older protobuf than the lock has.
-$(VOICE)/.made: pyproject.toml requirements.lock
+$(VOICE)/.made: pyproject.toml requirements.lock tests/voice/requirements.txt
 	$(PYTHON) -m venv $(VOICE)
 	$(VOICE)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	grep -v '^protobuf==' requirements.lock > $(VOICE)/constraints.txt
 	$(VOICE)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--editable '.[telemetry,cli,pipecat]' --group test --group lint pocketsphinx==5.1.1 pipecat-ai==1.14.0 \
+		--editable '.[telemetry,cli,pipecat]' --group test --group lint --requirement tests/voice/requirements.txt \
 		--constraint $(VOICE)/constraints.txt
 	@touch $@
 
