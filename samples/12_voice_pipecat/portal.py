@@ -13,11 +13,10 @@ from urllib.parse import urlsplit
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from agentserver.client import ClientError, Connection, InvocationsClient
-from agentserver.integrations.voice import TAKEN_OVER
 
 PAGE = Path(__file__).with_name("portal")
 FRAME = 1 << 20  # bytes; the platform drops more
-PASSED_ON = {WSCloseCode.GOING_AWAY, WSCloseCode.INTERNAL_ERROR, TAKEN_OVER}
+PASSED_ON = {WSCloseCode.GOING_AWAY, WSCloseCode.INTERNAL_ERROR, *range(4000, 5000)}
 
 log = logging.getLogger("portal")
 
@@ -70,17 +69,25 @@ async def proxy(request: web.Request) -> web.WebSocketResponse:
     return page
 
 
-async def index(_: web.Request) -> web.FileResponse:
-    """The page."""
-    return web.FileResponse(PAGE / "index.html")
+def application(*pages: Path) -> web.Application:
+    """The portal of the files in *pages*; a later one's are taken before."""
+    files = {path.name: path for page in pages for path in page.iterdir()}
 
+    async def file(request: web.Request) -> web.FileResponse:
+        found = files.get(request.match_info["name"] or "index.html")
+        if found is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(found)
 
-def application() -> web.Application:
-    """The portal."""
     app = web.Application()
-    app.add_routes([web.get("/", index), web.get("/voice", proxy), web.static("/", PAGE)])
+    app.add_routes([web.get("/voice", proxy), web.get("/{name:[^/]*}", file)])
     return app
 
 
+def serve(*pages: Path) -> None:
+    """Serve the page, with files of *pages* instead of its own."""
+    web.run_app(application(PAGE, *pages), host="localhost", port=int(os.environ.get("PORTAL_PORT", "8089")))
+
+
 if __name__ == "__main__":
-    web.run_app(application(), host="localhost", port=int(os.environ.get("PORTAL_PORT", "8089")))
+    serve()

@@ -92,28 +92,36 @@ class Caller:
         del self.messages[: index + 1]
         return moment
 
+    def piece(self) -> bytes:
+        """The next 20 ms of what the microphone hears."""
+        piece = bytes(self._to_say[:PIECE]).ljust(PIECE, b"\0")
+        if self._to_say:
+            del self._to_say[:PIECE]
+            if max(map(abs, array("h", piece))) > 300:
+                self.spoke_from = self.spoke_from or time.monotonic()
+                self.spoke_until = time.monotonic()
+        return piece
+
+    def hear(self, audio: bytes) -> None:
+        """Keep *audio*, which has come just now."""
+        self.audio.append((time.monotonic(), audio))
+        self._changed.set()
+
     async def speak(self) -> None:
         due = time.monotonic()
         while not self.websocket.closed:
-            piece = bytes(self._to_say[:PIECE]).ljust(PIECE, b"\0")
-            if self._to_say:
-                del self._to_say[:PIECE]
-                if max(map(abs, array("h", piece))) > 300:
-                    self.spoke_from = self.spoke_from or time.monotonic()
-                    self.spoke_until = time.monotonic()
             with contextlib.suppress(ConnectionError):
-                await self.websocket.send_bytes(piece)
+                await self.websocket.send_bytes(self.piece())
             due += 0.02
             await asyncio.sleep(due - time.monotonic())
 
     async def listen(self) -> None:
         async for message in self.websocket:
-            moment = time.monotonic()
             if message.type is aiohttp.WSMsgType.BINARY:
-                self.audio.append((moment, message.data))
+                self.hear(message.data)
             else:
-                self.messages.append((moment, json.loads(message.data)))
-            self._changed.set()
+                self.messages.append((time.monotonic(), json.loads(message.data)))
+                self._changed.set()
         self._changed.set()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -45,7 +45,6 @@ class InstantTTS(TTSService):
 
 if __name__ == "__main__":
     sys.path.insert(0, str(SAMPLE))
-    sample = runpy.run_path(str(SAMPLE / "main.py"))
-    voice = sample["Voice"]
-    voice.processors.__globals__.update(speech_to_text=InstantSTT, text_to_speech=InstantTTS)
-    InvocationsServer.run(voice)
+    conversation = importlib.import_module("conversation")
+    vars(conversation).update(speech_to_text=InstantSTT, text_to_speech=InstantTTS)
+    InvocationsServer.run(importlib.import_module("main").Voice)

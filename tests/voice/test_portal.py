@@ -50,11 +50,11 @@ RECORD = """(() => {
 
 
 @asynccontextmanager
-async def portal_of(agent: str) -> AsyncGenerator[str, None]:
-    """The portal's address, in front of the agent at *agent*."""
+async def portal_of(agent: str, program: Path = SAMPLE / "portal.py") -> AsyncGenerator[str, None]:
+    """The address of the portal *program*, in front of the agent at *agent*."""
     port = free_port()
     variables = {"AGENT_URL": agent, "PORTAL_PORT": str(port)}
-    async with running(SAMPLE / "portal.py", environment=variables, wait=False):
+    async with running(program, environment=variables, wait=False):
         async with aiohttp.ClientSession() as client:
             while True:
                 try:
@@ -102,7 +102,9 @@ async def test_a_page_learns_that_there_is_no_agent() -> None:
 
 
 @asynccontextmanager
-async def calling_page(portal: str, microphone: bytes, file: Path) -> AsyncGenerator[Page, None]:
+async def calling_page(
+    portal: str, microphone: bytes, file: Path, record: str = RECORD
+) -> AsyncGenerator[Page, None]:
     """The page, in a call; it hears *microphone*, which is written to *file* for that."""
     with wave.open(str(file), "wb") as recording:
         recording.setparams((1, 2, RATE, 0, "NONE", ""))
@@ -115,7 +117,7 @@ async def calling_page(portal: str, microphone: bytes, file: Path) -> AsyncGener
     async with browser(*options) as chromium:
         page = await chromium.page(f"{portal}/")
         await page.until("typeof document.querySelector('#call')?.onclick === 'function'")
-        await page.run(RECORD)
+        await page.run(record)
         await page.click("Call")
         yield page
         assert page.problems == []

@@ -70,10 +70,13 @@ class PipecatHandler(InvocationWebSocketHandler):
         sessions: Where conversations are kept; by default in this process, see `MemorySessionStore`.
         transport_params: Further parameters of the transport, such as filters, or
             ``audio_out_10ms_chunks``: how long a frame of sound is.
+        sound: Whether sound goes over the WebSocket. If not, another transport of Pipecat carries it, and the
+            WebSocket the messages: see `WebSocketTransport`.
     """
 
     sessions: SessionStore = MemorySessionStore()
     transport_params: TransportParams = TransportParams()
+    sound: bool = True
 
     @abstractmethod
     def processors(self, call: VoiceCall) -> Sequence[FrameProcessor]:
@@ -86,7 +89,7 @@ class PipecatHandler(InvocationWebSocketHandler):
             kept = await self.sessions.load(key)
             messages: list[Any] = [] if kept is None else msgspec.json.decode(kept)
             call = VoiceCall(
-                WebSocketTransport(websocket, self.transport_params),
+                WebSocketTransport(websocket, self.transport_params, sound=self.sound),
                 LLMContext(messages),
                 context,
                 resumed=kept is not None,

@@ -77,25 +77,32 @@ class WebSocketTransport(BaseTransport):
     Events, as of other transports: ``on_client_connected``, ``on_client_disconnected``; and
     ``on_turn_change``, when either side begins or ends to speak. Each is called with the transport alone.
 
+    Where sound goes another way, *sound* is false: put the other transport's input behind this one's, and its
+    output before this one's. Frames of sound end here then, and everything else is told as ever.
+
     Args:
-        websocket: The open connection; it is not closed here.
+        websocket: The open connection; it is closed by `close` alone.
         params: Other parameters of Pipecat's transports. Rate and channels are those of the protocol.
+        sound: Whether sound goes over the WebSocket.
     """
 
-    def __init__(self, websocket: web.WebSocketResponse, params: TransportParams | None = None) -> None:
+    def __init__(
+        self, websocket: web.WebSocketResponse, params: TransportParams | None = None, *, sound: bool = True
+    ) -> None:
         super().__init__()
         given = (params or TransportParams()).model_copy(
             update={
-                "audio_in_enabled": True,
+                "audio_in_enabled": sound,
                 "audio_in_sample_rate": SAMPLE_RATE,
                 "audio_in_channels": CHANNELS,
-                "audio_out_enabled": True,
+                "audio_out_enabled": sound,
                 "audio_out_sample_rate": SAMPLE_RATE,
                 "audio_out_channels": CHANNELS,
                 "audio_out_end_silence_secs": 0,
             }
         )
         self._websocket = websocket
+        self._sound = sound
         for event in ("on_client_connected", "on_client_disconnected", "on_turn_change"):
             self._register_event_handler(event)
         self._input = _Input(self, given)
@@ -122,6 +129,10 @@ class WebSocketTransport(BaseTransport):
             return False
         return True
 
+    async def close(self, code: int, message: str = "") -> None:
+        """Close the connection with *code* and *message* of up to 123 bytes; the pipeline ends then."""
+        await self._websocket.close(code=code, message=message.encode())
+
     async def receive(self) -> bytes | FromClient | None:
         """The next thing that was understood; ``None`` at the end of the connection."""
         async for message in self._websocket:
@@ -131,9 +142,12 @@ class WebSocketTransport(BaseTransport):
                 if len(audio) > MAX_AUDIO_FRAME:
                     await self._websocket.close(code=WSCloseCode.MESSAGE_TOO_BIG, message=b"over 1 MiB")
                     return None
-                if len(audio) % SAMPLE_WIDTH == 0:
+                if not self._sound:
+                    problem = "sound goes another way here: send none over the WebSocket"
+                elif len(audio) % SAMPLE_WIDTH:
+                    problem = f"{len(audio)} bytes are no whole number of samples: send 2 bytes for each"
+                else:
                     return audio
-                problem = f"{len(audio)} bytes are no whole number of samples: send 2 bytes for each"
             else:
                 try:
                     told: FromClient = _DECODE(message.data)
@@ -225,13 +239,9 @@ class _Output(BaseOutputTransport):
         if interrupts:
             self._plays_until = 0.0
             await self._transport.send(Interrupted())
-        elif direction is FrameDirection.DOWNSTREAM:
-            await self._tell(frame)
 
     async def push_frame(self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM) -> None:
-        if direction is FrameDirection.DOWNSTREAM and isinstance(
-            frame, BotStartedSpeakingFrame | BotStoppedSpeakingFrame
-        ):
+        if direction is FrameDirection.DOWNSTREAM:  # its time has come, be it that of the sound or its own
             await self._tell(frame)
         await super().push_frame(frame, direction)
 
@@ -246,10 +256,6 @@ class _Output(BaseOutputTransport):
         self._plays_until += len(frame.audio) / _BYTES_PER_SECOND
         return await self._transport.send_audio(frame.audio)
 
-    async def write_transport_frame(self, frame: Frame) -> None:
-        if isinstance(frame, TTSTextFrame):
-            await self._transport.send(Said(frame.text))
-
     async def send_message(
         self, frame: OutputTransportMessageFrame | OutputTransportMessageUrgentFrame
     ) -> None:
@@ -257,7 +263,8 @@ class _Output(BaseOutputTransport):
         await self._transport.send(message if isinstance(message, ToClient) else AppMessage(message))
 
     async def _tell(self, frame: Frame) -> None:
-        message = _MESSAGES.get(type(frame))
-        if message is not None:
+        if isinstance(frame, TTSTextFrame):
+            await self._transport.send(Said(frame.text))
+        elif (message := _MESSAGES.get(type(frame))) is not None:
             await self._transport.send(message)
             await self._transport.tell("on_turn_change")
