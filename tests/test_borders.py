@@ -18,6 +18,7 @@ LIBRARIES = ("aiohttp", "opentelemetry")
 AIOHTTP_BORDERS = [
     "_http/aiohttp_internals.py",
     "_websocket/aiohttp_internals.py",
+    "client/aiohttp_internals.py",
     "testing/aiohttp_internals.py",
 ]
 BORDERS = {*AIOHTTP_BORDERS, "_telemetry/opentelemetry_internals.py"}

@@ -10,6 +10,7 @@ from types import TracebackType
 import aiohttp
 from typing_extensions import Self
 
+from agentserver.client.aiohttp_internals import next_chunk
 from agentserver.client.answer import Answer
 from agentserver.client.errors import DeadlineError, LostConnectionError
 from agentserver.client.response import ids_of, media_type_of
@@ -27,7 +28,7 @@ class Stream:
     Made by :meth:`InvocationsClient.stream`.
 
     Raises:
-        LostConnectionError: If the connection breaks before the end.
+        LostConnectionError: If the connection breaks before the end, after all that came before it.
         DeadlineError: If nothing comes for as long as the idle time-out says, while somebody waits for it.
     """
 
@@ -66,7 +67,7 @@ class Stream:
     async def _next(self) -> bytes:
         timer = asyncio.get_running_loop().call_later(self._idle_timeout, self._give_up)
         try:
-            return await self._response.content.readany()
+            return await next_chunk(self._response.content)
         except (aiohttp.ClientError, OSError) as error:
             if self._is_late:
                 raise DeadlineError("nothing more came within the idle time-out", **self._ids) from None

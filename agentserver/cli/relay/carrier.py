@@ -14,13 +14,13 @@ from aiohttp.typedefs import Handler
 from agentserver.cli.development.cors import allow_origins
 from agentserver.cli.relay.guard import refusal
 from agentserver.cli.relay.upstream import Upstream
+from agentserver.client.aiohttp_internals import next_chunk
 from agentserver.client.errors import ClientError
 
 __all__ = ["application"]
 
 _CONNECT_SECONDS: Final = 30.0
 _MAX_MESSAGE: Final = 64 * 1024 * 1024
-_PIECE: Final = 64 * 1024
 # What is for one connection alone, what says where a page is from, and what a page must not say to the agent.
 _NOT_SENT: Final = frozenset(
     {
@@ -110,7 +110,7 @@ class _Carrier:
             response.content_length = answer.content_length
             await response.prepare(request)
             try:
-                async for piece in answer.content.iter_chunked(_PIECE):
+                while piece := await next_chunk(answer.content):
                     await response.write(piece)
             except (aiohttp.ClientError, asyncio.TimeoutError):
                 if request.transport is not None:
