@@ -46,7 +46,8 @@ rules:
 
 def openapi_documents() -> Iterator[tuple[str, Any]]:
     """A document of each contract and of two durable handlers, in both versions, by name."""
-    for runs in (Writer, Anything):
+    durable: list[Any] = [Writer, Anything]
+    for runs in durable:
         for version in ("3.1", "3.2"):
             document = runs_openapi_of(define(runs), types_of(runs), version=version)
             yield f"{runs.__name__.lower()}-{version}", plain(document)
