@@ -46,8 +46,9 @@ rules:
 
 def openapi_documents() -> Iterator[tuple[str, Any]]:
     """A document of each contract and of two durable handlers, in both versions, by name."""
-    durable: list[Any] = [Writer, Anything]
-    for runs in durable:
+    writer: Any = Writer  # the framework answers in place of its abstract methods
+    anything: Any = Anything
+    for runs in (writer, anything):
         for version in ("3.1", "3.2"):
             document = runs_openapi_of(define(runs), types_of(runs), version=version)
             yield f"{runs.__name__.lower()}-{version}", plain(document)
