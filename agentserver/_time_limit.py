@@ -28,12 +28,14 @@ else:
         """Await *asking*, which is cancelled when its time is up; what needs no waiting always has the time.
 
         Args:
-            asking: What is awaited; before Python 3.12 in a task of its own.
+            asking: What is awaited; with a limit, before Python 3.12, in a task of its own.
             timeout: Seconds that it may take; ``None`` is no limit.
 
         Raises:
             asyncio.TimeoutError: If it has not ended by then.
         """
+        if timeout is None:
+            return await asking
         task = asyncio.ensure_future(asking)
         try:
             await asyncio.wait({task}, timeout=timeout)

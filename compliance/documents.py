@@ -20,8 +20,12 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValida
 
 from agentserver import ActionContext, InvocationActionHandler, InvocationContext, InvocationWebSocketHandler
 from agentserver._typed.yaml_text import yaml_of
+from agentserver.invocations._durable_documents import asyncapi_of as runs_asyncapi_of
+from agentserver.invocations._durable_documents import openapi_of as runs_openapi_of
+from agentserver.invocations._durable_types import types_of
 from agentserver.invocations._handler_definition import define
 from agentserver.invocations._typed_documents import openapi_of
+from tests.durable.test_openapi import Anything, Writer
 from tests.typed.contracts import CONTRACTS, agent_of
 
 ROOT: Final = Path(__file__).parents[1]
@@ -41,7 +45,13 @@ rules:
 
 
 def openapi_documents() -> Iterator[tuple[str, Any]]:
-    """A document of each contract, in both versions, by name."""
+    """A document of each contract and of two durable handlers, in both versions, by name."""
+    writer: Any = Writer  # the framework answers in place of its abstract methods
+    anything: Any = Anything
+    for runs in (writer, anything):
+        for version in ("3.1", "3.2"):
+            document = runs_openapi_of(define(runs), types_of(runs), version=version)
+            yield f"{runs.__name__.lower()}-{version}", plain(document)
     for name in CONTRACTS:
         for version in ("3.1", "3.2"):
             handler = agent_of(name, version)
@@ -51,7 +61,11 @@ def openapi_documents() -> Iterator[tuple[str, Any]]:
 
 
 def asyncapi_documents() -> Iterator[tuple[str, Any]]:
-    """A document of each contract as messages, and as actions where payloads are objects, by name."""
+    """A document of each contract as messages, and as actions where payloads are objects, by name.
+
+    And one of durable actions.
+    """
+    yield "durable", plain(runs_asyncapi_of(define(Writer), types_of(Writer)))
     for name, (taken, given, _) in CONTRACTS.items():
         if name == "union_of_engines":  # told apart as events alone
             continue

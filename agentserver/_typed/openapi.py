@@ -18,12 +18,12 @@ from agentserver.wire import (
 )
 
 VERSIONS: Final[Mapping[str, str]] = {"3.1": "3.1.1", "3.2": "3.2.0"}
-_JSON: Final = "application/json"
+JSON: Final = "application/json"
 _ID: Final = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
-_FAILED: Final = {
+FAILED: Final = {
     "description": "What went wrong.",
     "content": {
-        _JSON: {
+        JSON: {
             "schema": {
                 "type": "object",
                 "required": ["error"],
@@ -81,11 +81,11 @@ def openapi(contract: Contract, about: About, version: str = "3.1") -> dict[str,
         event = _event_schema(contract, schemas.leaves[answer])
         content = {"text/event-stream": {"itemSchema" if version == "3.2" else "schema": event}}
     elif contract.reply is not None:
-        content = {_JSON: {"schema": schemas.whole[answer]}}
+        content = {JSON: {"schema": schemas.whole[answer]}}
     body: dict[str, Any] = {"*/*": {}}
     if contract.request is not None:
         examples = [{"example": example} for example in contract.examples]
-        body = {_JSON: {"schema": schemas.whole[0], **(examples[0] if examples else {})}}
+        body = {JSON: {"schema": schemas.whole[0], **(examples[0] if examples else {})}}
     invoke = {
         "operationId": "invoke",
         "summary": "Invoke the agent",
@@ -106,7 +106,7 @@ def openapi(contract: Contract, about: About, version: str = "3.1") -> dict[str,
         },
         "servers": [{"url": about.server or "/"}],
         "paths": {INVOCATIONS_ROUTE: {"post": invoke}, **_others(about.also)},
-        "components": {"schemas": schemas.components, "responses": {"Failed": _FAILED}},
+        "components": {"schemas": schemas.components, "responses": {"Failed": FAILED}},
     }
 
 
@@ -148,7 +148,7 @@ def _event_schema(contract: Contract, leaves: Sequence[dict[str, Any]]) -> dict[
     for name, number in events:
         data = _of_event(leaves[number], name, alone=len(events) == 1 or len(leaves) > 1)
         properties: dict[str, Any] = {} if name is None else {"event": {"const": name}}
-        properties["data"] = {"type": "string", "contentMediaType": _JSON, "contentSchema": data}
+        properties["data"] = {"type": "string", "contentMediaType": JSON, "contentSchema": data}
         properties["id"] = {"type": "string"}
         properties["retry"] = {"type": "integer", "minimum": 0}
         required = ["data"] if name is None else ["event", "data"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import sqlite3
+from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from agentserver.durable._engine import StoreUnavailableError
 from agentserver.errors import ConfigurationError
@@ -87,6 +87,12 @@ class FileLock:
         held = self._path.open("ab")
         try:
             _lock(held)
+        except ImportError:
+            held.close()
+            raise ConfigurationError(
+                f"this Python has no locks of files, which keep two processes apart: set {STORE_VARIABLE} to"
+                " 'postgresql://…', or to 'memory' for a trial"
+            ) from None
         except OSError as error:
             held.close()
             if error.errno in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}:
@@ -104,18 +110,14 @@ class FileLock:
             self._file = None
 
 
-if os.name == "nt":  # pragma: no cover - the containers are Linux's
-
-    def _lock(held: BinaryIO) -> None:
-        import msvcrt
-
-        held.seek(0)
-        msvcrt.locking(held.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-else:
-
-    def _lock(held: BinaryIO) -> None:
+def _lock(held: BinaryIO) -> None:
+    try:
         import fcntl
-
+    except ImportError:  # Windows
+        lock: Any = import_module("msvcrt")
+        held.seek(0)
+        lock.locking(held.fileno(), lock.LK_NBLCK, 1)
+    else:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

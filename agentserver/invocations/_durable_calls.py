@@ -16,6 +16,7 @@ from agentserver.durable._records import Created, Event, NewRun, RunRecord, Stat
 from agentserver.durable._values import ValueRefusedError, encode
 from agentserver.errors import BadRequestError, InvocationError, NotFoundError
 from agentserver.invocations._durable_service import DurableService, kept_headers
+from agentserver.invocations._durable_types import RunTypes
 from agentserver.invocations._owner import owner_of
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import ErrorCode, is_valid_id
@@ -36,6 +37,11 @@ class DurableCalls:
     def __init__(self, service: DurableService) -> None:
         self._service = service
         self._runs = service.runs
+
+    @property
+    def types(self) -> RunTypes:
+        """What ``run`` takes and gives."""
+        return self._service.types
 
     async def begin(
         self, context: InvocationContext, headers: Mapping[str, str], value: Any, key: str | None = None

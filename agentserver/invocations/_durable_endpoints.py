@@ -20,19 +20,24 @@ from agentserver.durable._records import Event, RunRecord
 from agentserver.errors import BadRequestError, NotFoundError
 from agentserver.invocations._durable_calls import RETRY_AFTER, DurableCalls, begun, standing
 from agentserver.invocations._endpoints import Endpoints
-from agentserver.invocations._handler_definition import HandlerDefinition
+from agentserver.invocations._handler_definition import HandlerDefinition, is_ours
 from agentserver.invocations._handler_factory import HandlerFactory
 from agentserver.invocations.context import InvocationContext
 from agentserver.wire import (
+    ACTIONS_OPENAPI_ROUTE,
+    ACTIONS_ROUTE,
     IDEMPOTENCY_HEADERS,
     IDEMPOTENCY_REPLAYED_HEADER,
     LAST_EVENT_ID_HEADER,
     LAST_EVENT_ID_QUERY,
+    OPENAPI_ROUTE,
+    SESSION_ID_HEADER,
     SIGNAL_ROUTE,
     is_valid_id,
 )
 
 _EVENTS: Final = "text/event-stream"
+_OPENAPI: Final = ("get_openapi", "get_actions_openapi")
 _RECONNECT_FIRST: Final = b"retry: 1000\n\n"
 
 
@@ -55,6 +60,7 @@ class DurableEndpoints(Endpoints):
     ) -> None:
         super().__init__(definition, factory, host)
         self._calls = calls
+        self._definition = definition
 
     def routes(self) -> list[Route]:
         """The routes of every handler, the list of runs, and the way in for signals."""
@@ -84,6 +90,31 @@ class DurableEndpoints(Endpoints):
 
     def _by_id(self, operation: str) -> Endpoint:
         return self.get if operation == "get" else self.cancel
+
+    def _document(self, operation: str, content_type: str) -> Endpoint:
+        if not self._writes(operation):
+            return super()._document(operation, content_type)
+        made: dict[str, bytes] = {}
+
+        async def endpoint(request: web.Request, exchange: Exchange) -> web.StreamResponse:
+            if self._session_id:
+                exchange.headers = {SESSION_ID_HEADER: self._session_id}
+            path = request.rel_url.raw_path.rstrip("/")
+            server = path.removesuffix(OPENAPI_ROUTE).removesuffix(ACTIONS_OPENAPI_ROUTE)
+            if server not in made:
+                from agentserver.invocations._durable_documents import written  # no start pays for documents
+
+                made[server] = written(self._definition, self._calls.types, operation, server)
+            return web.Response(body=made[server], content_type=content_type)
+
+        return endpoint
+
+    def _writes(self, operation: str) -> bool:
+        """Whether the framework writes the document that *operation* answers with."""
+        offered = self._definition
+        if operation not in _OPENAPI:
+            return ACTIONS_ROUTE in offered.interface.websockets and is_ours(offered.type, operation)
+        return all(is_ours(offered.type, name) for name in _OPENAPI if name in offered.interface.operations)
 
     async def get(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         """Answer ``GET /invocations/{invocation_id}``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hin
 from agentserver._http.error_response import to_json
 from agentserver._services.signature import signature_of
 from agentserver.errors import HandlerError
+from agentserver.invocations._handler_interface import check_openapi_version
 from agentserver.invocations.handler import InvocationHandler
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def types_of(handler: type[InvocationHandler]) -> RunTypes:
     Raises:
         HandlerError: If a type is one that JSON cannot carry, or an annotation cannot be read.
     """
+    check_openapi_version(handler)
     taken, given = _named(handler) or _annotated(handler)
     types = RunTypes(handler, taken, given)
     if handler.examples or not (_is_plain(taken) and _is_plain(given)):

@@ -85,7 +85,7 @@ def define(handler: Any) -> HandlerDefinition:
         from agentserver.invocations._handler_mistakes import warn_of_misspelt  # most handlers have none
 
         warn_of_misspelt(
-            handler, sorted(own), [name for name in interface.operations if _is_ours(handler, name)]
+            handler, sorted(own), [name for name in interface.operations if is_ours(handler, name)]
         )
     messages = handler._typed_messages(streaming) or _messages(handler)
     examples = () if messages is not None else handler.examples  # they are messages then
@@ -102,7 +102,7 @@ def _messages(handler: type[InvocationHandler]) -> Messages | None:
 
 
 def _takes_typed_websocket(handler: type[InvocationHandler]) -> bool:
-    if "handle_websocket" not in handler._interface.operations or _is_ours(handler, "handle_websocket"):
+    if "handle_websocket" not in handler._interface.operations or is_ours(handler, "handle_websocket"):
         return False
     method: Callable[..., Any] = getattr(handler, "handle_websocket")  # noqa: B009 - not every handler has it
     taken = list(signature_of(method).parameters.values())[1]
@@ -136,7 +136,7 @@ def names_types(handler: type[InvocationHandler], generic: type, method: str) ->
         generic: The base class whose parameters are the types.
         method: The method's name.
     """
-    if _is_ours(handler, method) or handler._durable is not None:
+    if is_ours(handler, method) or handler._durable is not None:
         return False
     if _has_parameters(handler, generic):
         return True
@@ -179,14 +179,15 @@ def _what_is_missing(handler: type[InvocationHandler], missing: str, own: set[st
     return sentence if found is None else f"{sentence}, if that is what {found[0]} is meant to be"
 
 
-def _is_ours(handler: type, name: str) -> bool:
+def is_ours(handler: type, name: str) -> bool:
+    """Whether the method *name* of *handler* is as a class of the framework's has it."""
     # The classes that bring a interface are the framework's own, and so are the methods they define.
     owner = next(base for base in handler.__mro__ if name in vars(base))
     return "_interface" in vars(owner)
 
 
 def _streams(handler: type[InvocationHandler], name: str) -> bool:
-    if _is_ours(handler, name):
+    if is_ours(handler, name):
         return False
     method: Callable[..., Any] = getattr(handler, name)
     arguments = handler._interface.operations[name]

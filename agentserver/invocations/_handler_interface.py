@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from agentserver.errors import HandlerError
 from agentserver.wire import (
     ASYNCAPI_JSON_ROUTE,
     ASYNCAPI_YAML_ROUTE,
@@ -64,3 +65,15 @@ WEBSOCKET: Final = HandlerInterface(
     websockets=(WEBSOCKET_ROUTE,),
     non_streaming={"handle_websocket": "send on the websocket"},
 )
+
+
+def check_openapi_version(handler: Any) -> None:
+    """See that documents of *handler* can be of the version that it says.
+
+    Raises:
+        HandlerError: If there is no such version.
+    """
+    if handler.openapi_version not in {"3.1", "3.2"}:
+        raise HandlerError(
+            f"{handler.__name__}.openapi_version is {handler.openapi_version!r}: set it to '3.1' or '3.2'"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -22,22 +22,35 @@ def openapi_of(
     handler: type[InvocationHandler], contract: Contract, server: str = "", version: str | None = None
 ) -> dict[str, Any]:
     """The document of *handler*, served under the path *server*, of the version that it says itself."""
-    title, description, agent_version = about(handler)
-    all_of_it = About(
-        title,
-        description,
-        inspect.cleandoc(vars(handler).get("handle", handler).__doc__ or "")
-        if "handle" in vars(handler)
-        else "",
-        agent_version,
-        server,
-        [
-            name
-            for name in ("get", "cancel")
-            if getattr(handler, name) is not getattr(InvocationHandler, name)
-        ],
+    also = [
+        name for name in ("get", "cancel") if getattr(handler, name) is not getattr(InvocationHandler, name)
+    ]
+    said = _about(handler, "handle", server, also)
+    return openapi(contract, said, version or handler.openapi_version)
+
+
+def openapi_of_runs(
+    handler: type[InvocationHandler], contract: Contract, server: str = "", version: str | None = None
+) -> dict[str, Any]:
+    """As `openapi_of`, of a durable handler, and of the *contract* of its ``run``."""
+    from agentserver._typed import openapi_runs
+
+    return openapi_runs.openapi_of_runs(
+        contract, _about(handler, "run", server), version or handler.openapi_version
     )
-    return openapi(contract, all_of_it, version or handler.openapi_version)
+
+
+def asyncapi_of_runs(handler: type[InvocationHandler], contract: Contract) -> dict[str, Any]:
+    """The document of the actions of a durable handler, and of the *contract* of its ``run``."""
+    from agentserver._typed import asyncapi_runs
+
+    return asyncapi_runs.asyncapi_of_runs(contract, *about(handler))
+
+
+def _about(handler: type[InvocationHandler], method: str, server: str, also: Sequence[str] = ()) -> About:
+    title, description, agent_version = about(handler)
+    said = inspect.cleandoc(getattr(vars(handler).get(method), "__doc__", None) or "")
+    return About(title, description, said, agent_version, server, also)
 
 
 def about(handler: type[InvocationHandler]) -> tuple[str, str, str]:

@@ -21,6 +21,7 @@ from agentserver._typed.names import name_of
 from agentserver._typed.parameters import UNSAID, parameters_of, without
 from agentserver.errors import HandlerError
 from agentserver.invocations._handler_factory import HandlerFactory
+from agentserver.invocations._handler_interface import check_openapi_version
 from agentserver.invocations.events import ServerSentEvent
 from agentserver.invocations.handler import InvocationHandler, OperationNotFoundError
 from agentserver.wire import ACTIONS_OPENAPI_ROUTE, OPENAPI_ROUTE
@@ -43,10 +44,7 @@ def contract_of(handler: type[InvocationHandler], *, streams: bool, examples: Se
     taken, given = parameters_of(handler, InvocationHandler, "handle", "request", _AS_IT_IS)
     request = codec_of(handler, "takes", without(taken, _AS_IT_IS))
     reply = codec_of(handler, "gives", without(given, _AS_IT_IS), by_class=streams)
-    if handler.openapi_version not in ("3.1", "3.2"):
-        raise HandlerError(
-            f"{handler.__name__}.openapi_version is {handler.openapi_version!r}: set it to '3.1' or '3.2'"
-        )
+    check_openapi_version(handler)
     if streams and reply is not None:
         _refuse_unspeakable(handler, reply)
     plain = [example_of(handler, request, example) for example in examples]

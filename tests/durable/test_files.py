@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +55,28 @@ async def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(_sqlite_file, "_lock", refuse)
     with pytest.raises(ConfigurationError, match=r"has no locks .*AGENTSERVER_STORE to a file on another"):
         await SqliteEngine(tmp_path / "runs").open()
+
+
+async def test_without_fcntl_the_lock_is_that_of_windows_or_a_sentence_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: set[str] = set()
+
+    def locking(file: int, _mode: int, _size: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{file}")
+        if name in held:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        held.add(name)
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(ConfigurationError, match=r"no locks of files.*: set AGENTSERVER_STORE to"):
+        await SqliteEngine(tmp_path / "runs").open()
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    engine = SqliteEngine(tmp_path / "runs")
+    await engine.open()
+    with pytest.raises(StoreUnavailableError, match="another process uses"):
+        await SqliteEngine(tmp_path / "runs").open()
+    await engine.close()
 
 
 async def test_without_shared_memory_runs_are_kept_by_a_rollback_journal(

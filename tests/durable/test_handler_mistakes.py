@@ -61,6 +61,17 @@ def test_a_class_without_run_a_sync_one_a_generator_and_other_arguments_are_refu
             register(mine)
 
 
+def test_a_version_of_openapi_that_there_is_not_is_refused() -> None:
+    class Old(InvocationHandler, durable=True):
+        openapi_version = "2.0"
+
+        async def run(self, value: Any, run: Run) -> Any:
+            """Answer."""
+
+    with pytest.raises(HandlerError, match=r"Old\.openapi_version is '2\.0': set it to '3\.1' or '3\.2'"):
+        register(Old)
+
+
 def test_an_odd_flag_and_an_unknown_store_are_refused() -> None:
     with pytest.raises(HandlerError, match=r"write durable=True or durable=Durable\(…\)"):
         made("Mine", durable="yes", run=run)

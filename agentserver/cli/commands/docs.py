@@ -35,6 +35,8 @@ def _document(target: str, kind: str | None, version: str | None) -> Any:
         makers["openapi"] = lambda: _openapi(offered, version)
     if offered.messages is not None:
         makers["asyncapi"] = offered.messages.document
+    if offered.durable is not None:
+        makers.update(_of_runs(offered, version))
     if not makers:
         words = "names no types, so there is nothing to document: see docs/typed.md"
         raise CommandError(f"{offered.type.__name__} {words}", Exit.FAILED)
@@ -61,6 +63,21 @@ def _openapi(offered: HandlerDefinition, version: str | None) -> Any:
 
     assert offered.contract is not None
     return openapi_of(offered.type, offered.contract, version=version)
+
+
+def _of_runs(offered: HandlerDefinition, version: str | None) -> dict[str, Callable[[], Any]]:
+    """What writes the documents of a durable handler."""
+    from agentserver.invocations import _durable_documents
+    from agentserver.invocations._durable_types import types_of
+    from agentserver.wire import ACTIONS_ROUTE
+
+    types = types_of(offered.type)
+    makers: dict[str, Callable[[], Any]] = {
+        "openapi": lambda: _durable_documents.openapi_of(offered, types, version=version)
+    }
+    if ACTIONS_ROUTE in offered.interface.websockets:
+        makers["asyncapi"] = lambda: _durable_documents.asyncapi_of(offered, types)
+    return makers
 
 
 def _refuse_own(offered: HandlerDefinition, kind: str) -> None:
