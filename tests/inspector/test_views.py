@@ -158,17 +158,20 @@ async def test_a_run_that_waits_for_a_person_is_signalled_and_what_is_wrong_with
         await page.click("Runs")
         await page.click(name)
         steps = ROWS.format("[aria-label=Run] tbody tr")
+        headline = "document.querySelector('#panel-Runs .headline').textContent"
+        problem = "document.querySelector('form[aria-label=Signal] .error').textContent"
+        snapshot = "document.querySelector('[aria-label=Snapshot]').textContent"
         await page.until(f"{steps}.some((row) => row.textContent.includes('find 1done'))")
         await page.fill("Signal", "decision")
         await page.fill("Payload, as JSON", "{approved")
         await page.click("Send the signal")
-        await page.until("document.querySelector('form[aria-label=Signal] .error').textContent.includes('JSON')")
+        await page.until(f"{problem}.includes('JSON')")
         assert not [each for each in (await dev.known())["exchanges"] if each["path"].endswith("/signal")]
         await page.fill("Payload, as JSON", '{"approved": true, "by": "B\u00e4rbel"}')
         await page.click("Send the signal")
-        await page.until(f"document.querySelector('#panel-Runs .headline').textContent === '{name} · completed'")
-        await page.until("document.querySelector('[aria-label=Snapshot]').textContent.includes('B\u00e4rbel')")
+        await page.until(f"{headline} === '{name} · completed'")
+        await page.until(f"{snapshot}.includes('B\u00e4rbel')")
         # The run is over: that too is said, and not only in the list of exchanges.
         await page.click("Send the signal")
-        await page.until("document.querySelector('form[aria-label=Signal] .error').textContent.includes('409')")
+        await page.until(f"{problem}.includes('409')")
         await closed(page)
