@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -129,12 +130,13 @@ class Interface:
         queue = self._state.subscribe()
         line: str | None = json.dumps({"about": about})
         try:
-            while line is not None:
-                await response.write(line.encode() + b"\n")
-                try:
-                    line = await wait_for(queue.get(), _BEAT_SECONDS)
-                except asyncio.TimeoutError:
-                    line = "{}"  # shows the page, and whoever serves it, that the other is there
+            with suppress(ConnectionError):  # the page was closed, or loaded anew
+                while line is not None:
+                    await response.write(line.encode() + b"\n")
+                    try:
+                        line = await wait_for(queue.get(), _BEAT_SECONDS)
+                    except asyncio.TimeoutError:
+                        line = "{}"  # shows the page, and whoever serves it, that the other is there
         finally:
             self._state.unsubscribe(queue)
         return response

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import format_span_id, format_trace_id
+from opentelemetry.trace import SpanKind, StatusCode
 
 from agentserver._telemetry.providers import make_tracer_provider, resource_of
 from agentserver.inspector.records import Kind
@@ -25,7 +26,9 @@ __all__ = ["SpanTap"]
 _TEXT_KEPT: Final = 4096
 _ATTRIBUTES_KEPT: Final = 64
 _EVENTS_KEPT: Final = 32
-_PLAIN: Final = (bool, int, float)
+_KINDS: Final = {kind: kind.name.lower() for kind in SpanKind}
+_STATUSES: Final = {status: status.name.lower() for status in StatusCode}
+_encoder: Final = msgspec.json.Encoder(enc_hook=str)
 
 
 class SpanTap(SpanProcessor):
@@ -58,54 +61,66 @@ class SpanTap(SpanProcessor):
             provider.add_span_processor(self)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """A span has begun."""
-        self._tap.put_later(Kind.SPAN, partial(_begun, span))
+        """A span has begun: that is told only if it goes on for longer than a batch waits."""
+        self._tap.put_later(Kind.SPAN, _key(span), partial(_told, span))
 
     def on_end(self, span: ReadableSpan) -> None:
         """A span has ended."""
-        self._tap.put_later(Kind.SPAN, partial(_told, span))
+        self._tap.take_back(_key(span))
+        if told := _told(span):
+            self._tap.put(Kind.SPAN, data=told)
 
 
-def _begun(span: ReadableSpan) -> bytes:
-    return _told(span) if span.end_time is None else b""  # its end is told right after, with all of it
+def _key(span: ReadableSpan) -> int:
+    context = span.get_span_context()  # it is another object that ends, of the same context
+    return 0 if context is None else context.span_id
 
 
 def _told(span: ReadableSpan) -> bytes:
-    context, parent = span.get_span_context(), span.parent
-    if context is None:
-        return b""
-    try:
-        fields: dict[str, Any] = {
-            "trace": format_trace_id(context.trace_id),
-            "span": format_span_id(context.span_id),
-            "parent": "" if parent is None else format_span_id(parent.span_id),
-            "name": span.name[:_TEXT_KEPT],
-            "kind": span.kind.name.lower(),
-            "scope": "" if span.instrumentation_scope is None else span.instrumentation_scope.name,
-            "started": span.start_time,
-            "ended": span.end_time,
-            "status": span.status.status_code.name.lower(),
-            "message": (span.status.description or "")[:_TEXT_KEPT],
-            "attributes": _plain(span.attributes),
-            "events": [
-                {"at": event.timestamp, "name": event.name, "attributes": _plain(event.attributes)}
-                for event in span.events[-_EVENTS_KEPT:]
-            ],
-        }
-        return msgspec.json.encode(fields, enc_hook=str)
-    # The agent goes on while this thread reads; what cannot be shown must not end the thread.
-    except Exception:  # noqa: BLE001
-        return b""
+    # What cannot be shown must disturb neither the agent nor the thread that tells, while the agent goes on.
+    with suppress(Exception):
+        told = _encoded(span, _as_they_are)
+        return told if len(told) <= _TEXT_KEPT else _encoded(span, _cut)
+    with suppress(Exception):  # such as a number that JSON's readers do not take
+        return _encoded(span, _cut)
+    return b""
 
 
-def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Attributes as JSON carries them, the long ones cut."""
+def _encoded(span: ReadableSpan, plain: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> bytes:
+    context, parent, scope, status = span.context, span.parent, span.instrumentation_scope, span.status
+    assert context is not None  # every span that is told of has one
+    fields: dict[str, Any] = {
+        "trace": f"{context.trace_id:032x}",
+        "span": f"{context.span_id:016x}",
+        "parent": "" if parent is None else f"{parent.span_id:016x}",
+        "name": span.name[:_TEXT_KEPT],
+        "kind": _KINDS[span.kind],
+        "scope": "" if scope is None else scope.name,
+        "started": span.start_time,
+        "ended": span.end_time,
+        "status": _STATUSES[status.status_code],
+        "message": (status.description or "")[:_TEXT_KEPT],
+        "attributes": plain(span.attributes or {}),
+        "events": [
+            {"at": event.timestamp, "name": event.name, "attributes": plain(event.attributes or {})}
+            for event in span.events[-_EVENTS_KEPT:]
+        ],
+    }
+    return _encoder.encode(fields)
+
+
+def _as_they_are(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    copy = getattr(attributes, "copy", None)  # the SDK's own is quicker by far than going through it
+    return dict(attributes) if copy is None else copy()
+
+
+def _cut(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The first of *attributes*, the long ones cut."""
     found: dict[str, Any] = {}
-    for name, value in list((attributes or {}).items())[:_ATTRIBUTES_KEPT]:
-        found[name] = value if isinstance(value, _PLAIN) else _cut(value)
+    for name, value in list(attributes.items())[:_ATTRIBUTES_KEPT]:
+        found[name] = value if isinstance(value, bool | float) else _text(value)[:_TEXT_KEPT]
     return found
 
 
-def _cut(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text[:_TEXT_KEPT]
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import msgspec
 from aiohttp import web
@@ -31,9 +31,10 @@ __all__ = ["Tap", "install"]
 
 _QUEUED_BYTES: Final = 8 * 1024 * 1024
 _RECORD_COST: Final = 100  # bytes that a queued record counts beside its data
-_LATER_COST: Final = 1000
+_MOST_LATER: Final = 1000
 _BATCH_SECONDS: Final = 0.05
 _FLUSH_SECONDS: Final = 0.5
+_encoder: Final = msgspec.json.Encoder(enc_hook=str)
 
 
 class Tap:
@@ -48,7 +49,8 @@ class Tap:
         os.set_inheritable(descriptor, False)
         self._descriptor = descriptor
         self._limit = limit
-        self._queue: deque[Record | _Later] = deque()
+        self._queue: deque[Record] = deque()
+        self._later: dict[int, tuple[Kind, Callable[[], bytes]]] = {}
         self._size = 0
         self._dropped = 0
         self._gaps: set[int] = set()
@@ -66,26 +68,32 @@ class Tap:
 
     def put(self, kind: Kind, connection: int = 0, data: bytes = b"") -> None:
         """Take a record; never waits for the pipe."""
-        self._take(Record(kind, connection, time.monotonic(), data), len(data) + _RECORD_COST)
-
-    def put_later(self, kind: Kind, make: Callable[[], bytes]) -> None:
-        """Take a record whose data the tap's own thread makes, soon; none if *make* gives nothing."""
-        self._take(_Later(kind, time.monotonic(), make), _LATER_COST)
-
-    def _take(self, record: Record | _Later, cost: int) -> None:
         # Without a lock: threads of the agent never wait for each other here. What is lost when two of them
         # count at once is made good with the next batch, which counts anew.
-        self._queue.append(record)
-        self._size += cost
+        self._queue.append(Record(kind, connection, time.monotonic(), data))
+        self._size += len(data) + _RECORD_COST
         if self._size > self._limit:
             self._trim()
+        self._wake()
+
+    def put_later(self, kind: Kind, key: int, make: Callable[[], bytes]) -> None:
+        """Take a record that is made when the next batch is, if nobody takes *key* back before."""
+        if len(self._later) < _MOST_LATER:
+            self._later[key] = (kind, make)
+            self._wake()
+
+    def take_back(self, key: int) -> None:
+        """What was to be made for *key* is not to be told any more."""
+        self._later.pop(key, None)
+
+    def _wake(self) -> None:
         if not self._is_wanted.is_set():
             self._is_empty.clear()
             self._is_wanted.set()
 
     def flush(self) -> None:
         """Wait until what was taken is written, for half a second at most."""
-        if self._queue:
+        if self._queue or self._later:
             self._is_empty.wait(_FLUSH_SECONDS)
 
     def _trim(self) -> None:
@@ -93,9 +101,6 @@ class Tap:
             while self._size > self._limit and len(self._queue) > 1:
                 record = self._queue.popleft()
                 self._dropped += 1
-                if isinstance(record, _Later):
-                    self._size -= _LATER_COST
-                    continue
                 self._size -= len(record.data) + _RECORD_COST
                 if record.connection:
                     self._gaps.add(record.connection)
@@ -108,17 +113,25 @@ class Tap:
             with self._lock:
                 losses = list(self._losses())
                 self._size = 0
-            batch = b"".join(map(encode, [*losses, *_made(self._taken())]))
+            batch = b"".join(map(encode, [*losses, *self._made(), *self._taken()]))
             try:
                 while batch:
                     batch = batch[os.write(self._descriptor, batch) :]
             except OSError:  # the parent is gone, and this process will follow
                 self._is_broken = True
                 self._limit = 0
-            if not self._queue:
+            if not self._queue and not self._later:
                 self._is_empty.set()
 
-    def _taken(self) -> Iterable[Record | _Later]:
+    def _made(self) -> Iterable[Record]:
+        now = time.monotonic()
+        with suppress(KeyError):  # they may be taken back meanwhile
+            while self._later:
+                _, (kind, make) = self._later.popitem()
+                if data := make():
+                    yield Record(kind, 0, now, data)
+
+    def _taken(self) -> Iterable[Record]:
         with suppress(IndexError):  # they may be trimmed meanwhile
             for _ in range(len(self._queue)):
                 yield self._queue.popleft()
@@ -131,22 +144,6 @@ class Tap:
                 yield Record(Kind.GAP, connection, now)
             self._dropped = 0
             self._gaps.clear()
-
-
-class _Later(NamedTuple):
-    """A record whose data is to be made."""
-
-    kind: Kind
-    at: float
-    make: Callable[[], bytes]
-
-
-def _made(records: Iterable[Record | _Later]) -> Iterable[Record]:
-    for record in records:
-        if isinstance(record, Record):
-            yield record
-        elif data := record.make():
-            yield Record(record.kind, 0, record.at, data)
 
 
 def install(descriptor: int) -> Tap:
@@ -288,30 +285,24 @@ class _Transport(asyncio.Transport):
 
 
 def _tap_log(tap: Tap) -> None:
-    handler = _LogHandler(tap)
     original = logging.Logger.callHandlers
 
     # Not a handler of the root logger: a program that finds one there does not set its log up itself.
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-        handler.handle(record)
+        with suppress(Exception):  # what cannot be shown must not disturb who logs it
+            tap.put(Kind.LOG, 0, _logged(record))
         original(self, record)
 
     logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]  # see above
 
 
-class _LogHandler(logging.Handler):
-    def __init__(self, tap: Tap) -> None:
-        super().__init__()
-        self._tap = tap
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(Exception):  # what cannot be shown must not disturb who logs it
-            error = record.exc_info[1] if record.exc_info else None
-            fields = {
-                "level": record.levelname,
-                "logger": record.name,
-                "message": record.getMessage(),
-                "exception": "".join(traceback.format_exception(error)) if error else "",
-                "ids": correlation(),
-            }
-            self._tap.put(Kind.LOG, 0, msgspec.json.encode(fields, enc_hook=str))
+def _logged(record: logging.LogRecord) -> bytes:
+    error = record.exc_info[1] if record.exc_info else None
+    fields = {
+        "level": record.levelname,
+        "logger": record.name,
+        "message": record.getMessage(),
+        "exception": "".join(traceback.format_exception(error)) if error else "",
+        "ids": correlation(),
+    }
+    return _encoder.encode(fields)

@@ -130,6 +130,7 @@ async def inspected(
             await asyncio.wait_for(process.wait(), DEADLINE)
             if reading is not None:
                 await reading
+        assert not [line for line in dev.said if "Error handling request" in line], "".join(dev.said)
 
 
 async def _read_on(dev: Inspected) -> None:

@@ -59,6 +59,19 @@ async def test_a_waterfall_is_right_to_a_millisecond_for_a_call_of_curl() -> Non
     assert ids == found["invocations"]
 
 
+async def test_attributes_are_shown_whatever_they_are_the_long_ones_cut() -> None:
+    async with inspected(agent=AGENT) as dev:
+        for word, cut in (("odd", 3000), ("odder", 4096)):
+            await dev.invoke(word)
+            found = await trace_of(dev, spans=2, running=0)
+            (span,) = [span for span in found["list"] if span["name"] == word]
+            known = span["attributes"]
+            assert (known["float"], known["truth"], str(known[word])) == (1.5, True, str(2**70))
+            assert known["list"] in (["a", "b"], '["a", "b"]')
+            assert known["long"] == "x" * cut
+            await dev.post("/api/clear")
+
+
 async def test_failed_and_running_spans_are_seen_and_those_that_a_kill_took() -> None:
     async with inspected(agent=AGENT) as dev:
         await dev.invoke("fail")

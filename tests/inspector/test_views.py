@@ -142,3 +142,36 @@ async def test_a_long_run_is_polled_and_cancelled_over_a_reload_of_page_and_code
             f"document.querySelector('#panel-Runs .headline').textContent === '{name} · cancelled'"
         )
         await closed(page)
+
+
+async def test_a_run_that_waits_for_a_person_is_signalled_and_what_is_wrong_with_a_signal_is_said(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    agent = ROOT / "samples/18_human_in_the_loop/main.py"
+    store = {"AGENTSERVER_STORE": str(tmp_path / "runs.db")}
+    async with inspected(agent=agent, environment=store) as dev:
+        page = await opened(chromium, dev, "Invoke")
+        await page.fill("Body", json.dumps({"item": "clock", "amount": 12.5}))
+        await page.click("Send")
+        found = await dev.exchange(status=202, end="complete")
+        name = json.loads(found["response"]["body"]["text"])["invocation_id"]
+        await page.click("Runs")
+        await page.click(name)
+        steps = ROWS.format("[aria-label=Run] tbody tr")
+        headline = "document.querySelector('#panel-Runs .headline').textContent"
+        problem = "document.querySelector('form[aria-label=Signal] .error').textContent"
+        snapshot = "document.querySelector('[aria-label=Snapshot]').textContent"
+        await page.until(f"{steps}.some((row) => row.textContent.includes('find 1done'))")
+        await page.fill("Signal", "decision")
+        await page.fill("Payload, as JSON", "{approved")
+        await page.click("Send the signal")
+        await page.until(f"{problem}.includes('JSON')")
+        assert not [each for each in (await dev.known())["exchanges"] if each["path"].endswith("/signal")]
+        await page.fill("Payload, as JSON", '{"approved": true, "by": "B\u00e4rbel"}')
+        await page.click("Send the signal")
+        await page.until(f"{headline} === '{name} · completed'")
+        await page.until(f"{snapshot}.includes('B\u00e4rbel')")
+        # The run is over: that too is said, and not only in the list of exchanges.
+        await page.click("Send the signal")
+        await page.until(f"{problem}.includes('409')")
+        await closed(page)

@@ -22,6 +22,11 @@ class PlannerHandler(InvocationHandler):
     async def handle(self, request: web.Request, context: InvocationContext) -> Any:
         self.times: dict[str, list[int]] = {}
         word = await request.text()
+        if word.startswith("odd"):
+            odd: dict[str, Any] = {"list": ["a", "b"], "float": 1.5, "truth": True, word: 2**70}
+            odd["long"] = "x" * len(word) * 1000
+            with tracer.start_as_current_span(word, attributes=odd):
+                return "odd"
         with self.span("plan"):
             with self.span("chat gpt", **{"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt"}):
                 await asyncio.sleep(0.03)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -19,7 +21,11 @@ from agentserver.client.errors import ClientError
 
 __all__ = ["application"]
 
+logger = logging.getLogger("agentserver.relay")  # nobody sets logging up here: it goes to standard error
+
 _CONNECT_SECONDS: Final = 30.0
+_QUIET_SECONDS: Final = 60.0
+_REFUSALS: Final = frozenset({401, 403})
 _MAX_MESSAGE: Final = 64 * 1024 * 1024
 # What is for one connection alone, what says where a page is from, and what a page must not say to the agent.
 _NOT_SENT: Final = frozenset(
@@ -63,6 +69,7 @@ class _Carrier:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._session: aiohttp.ClientSession
+        self._told: dict[str, float] = {}
 
     async def life(self, app: web.Application) -> AsyncGenerator[None, None]:
         """Hold the connections to the agent as long as the relay is there."""
@@ -81,14 +88,29 @@ class _Carrier:
                 return await self._carry_websocket(request)
             return await self._carry_http(request)
         except ClientError as error:
-            return _say(502, "no_token", str(error))
+            return self._fail(502, "no_token", str(error))
         except aiohttp.WSServerHandshakeError as error:
-            if error.status == 401:
-                self._upstream.refused()
-            return _say(error.status, "refused", f"The agent answered the handshake with {error.status}")
+            words = f"The agent answered the handshake with {error.status}"
+            if error.status in _REFUSALS:
+                words = self._upstream.refused(error.status)
+            return self._fail(error.status, "refused", words)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             where = self._upstream.endpoint.origin
-            return _say(502, "unreachable", f"{where} cannot be reached: {type(error).__name__}")
+            if request.transport is None or request.transport.is_closing():
+                return web.Response()  # for nobody: it is the caller that left
+            return self._fail(502, "unreachable", f"{where} cannot be reached: {type(error).__name__}")
+
+    def _fail(self, status: int, code: str, words: str) -> web.Response:
+        self._tell(words)
+        return _say(status, code, words)
+
+    def _tell(self, words: str) -> None:
+        """Tell whoever runs the relay, once a minute: a page may ask again and again."""
+        now = time.monotonic()
+        self._told = {each: at for each, at in self._told.items() if now - at < _QUIET_SECONDS}
+        if words not in self._told:
+            self._told[words] = now
+            logger.warning(words)
 
     async def _carry_http(self, request: web.Request) -> web.StreamResponse:
         target = self._upstream.http(request.rel_url)
@@ -101,8 +123,8 @@ class _Carrier:
         async with self._session.request(
             request.method, target, headers=headers, data=body, allow_redirects=False
         ) as answer:
-            if answer.status == 401:
-                self._upstream.refused()
+            if answer.status in _REFUSALS:
+                self._tell(self._upstream.refused(answer.status))
             response = web.StreamResponse(status=answer.status, reason=answer.reason)
             for name, value in answer.headers.items():
                 if name.lower() not in _NOT_RETURNED and not name.lower().startswith("access-control-"):

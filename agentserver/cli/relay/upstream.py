@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from http import HTTPStatus
 from typing import Final
 
 from yarl import URL
@@ -54,6 +55,7 @@ class Upstream:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         token = os.environ.get(TOKEN_VARIABLE)
+        self._is_given = bool(token)
         self._tokens: TokenCache | None = None
         if token or endpoint.needs_token:
             if not token and not has_azure_identity():
@@ -77,10 +79,26 @@ class Upstream:
             headers["Authorization"] = f"Bearer {await self._tokens.get()}"
         return headers
 
-    def refused(self) -> None:
-        """The token was refused: the next call asks for another."""
-        if self._tokens is not None:
-            self._tokens.forget()
+    def refused(self, status: int) -> str:
+        """The agent has refused a call: say what to do, and have the next call ask for another token.
+
+        Args:
+            status: 401 or 403.
+        """
+        if status == HTTPStatus.FORBIDDEN:
+            return (
+                "The agent knows the token and refuses it (403): its owner needs a role on the project that"
+                " may call agents"
+            )
+        if self._tokens is None:
+            return f"The agent wants a token (401): set {TOKEN_VARIABLE}"
+        self._tokens.forget()
+        remedy = (
+            f"set {TOKEN_VARIABLE} to one that holds, of the agent's tenant"
+            if self._is_given
+            else "the next call asks for another; if that is refused too, sign in again with 'az login'"
+        )
+        return f"The agent refused the token (401): {remedy}"
 
     async def close(self) -> None:
         """Release what gives tokens."""

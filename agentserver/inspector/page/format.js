@@ -1,4 +1,5 @@
 // Figures and texts as people read them.
+import { parse, write } from "./json.js";
 
 /** @param {number} bytes */
 export function size(bytes) {
@@ -60,16 +61,12 @@ export function shown(content) {
 }
 
 /**
- * JSON indented, everything else as it is.
+ * JSON indented, its numbers as they were written; everything else as it is.
  * @param {string} text
  */
 export function pretty(text) {
-  if (!/^\s*[[{]/.test(text)) return text;
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
+  const value = /^\s*[[{]/.test(text) ? parse(text) : undefined;
+  return value === undefined ? text : write(value);
 }
 
 /**

@@ -1,4 +1,5 @@
 // Runs: what a durable handler has under way and behind it, with steps and events.
+import { accepted } from "./accepted.js";
 import { announce } from "./announce.js";
 import { get, post } from "./api.js";
 import { attempt } from "./attempt.js";
@@ -7,7 +8,7 @@ import { contentView } from "./content.js";
 import { computed, effect, h, signal } from "./dom.js";
 import { exchangeView } from "./exchange.js";
 import { line, pretty, time } from "./format.js";
-import { write } from "./json.js";
+import { parse, write } from "./json.js";
 import { labelled } from "./request.js";
 import { agent, began, exchanges } from "./store.js";
 
@@ -92,7 +93,7 @@ function runView(id, shown, call) {
   const path = `/invocations/${encodeURIComponent(id)}`;
   const events = computed(() => exchanges.value.find((each) => call.value !== null && each.call === call.value)?.id ?? null);
   const cancel = attempt(async () => {
-    await post("/api/send", { method: "POST", path: `${path}/cancel` });
+    await accepted({ method: "POST", path: `${path}/cancel` });
     announce("Cancel asked for.");
   });
   const follow = attempt(async () => {
@@ -112,7 +113,7 @@ function runView(id, shown, call) {
       h("thead", {}, h("tr", {}, ...["Time", "Step", "Outcome", "Failed tries"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, () => (shown.value?.steps ?? []).map((step) => h("tr", {},
         h("td", {}, time(began.value + step.at)),
-        h("th", { scope: "row" }, `${line(step.name)} ${step.number + 1}`),
+        h("th", { scope: "row" }, `${line(step.name.replace(/^~/, ""))} ${step.number + 1}`),
         h("td", {}, step.outcome),
         h("td", {}, step.failures))))),
     h("h3", {}, "Snapshot"),
@@ -125,7 +126,8 @@ function signalForm(path) {
   const name = h("input", { autocomplete: "off", spellcheck: "false" });
   const payload = h("input", { autocomplete: "off", spellcheck: "false", value: "null" });
   const { run, words } = attempt(async () => {
-    await post("/api/send", {
+    if (parse(payload.value) === undefined) throw new Error("The payload is not JSON: text stands in quotes, such as \"yes\"");
+    await accepted({
       method: "POST",
       path: `${path}/signal`,
       headers: [["Content-Type", "application/json"]],

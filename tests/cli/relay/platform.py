@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -14,26 +15,50 @@ AGENT = "/api/projects/p/agents/a"
 INVOCATIONS = f"{AGENT}/endpoint/protocols/invocations"
 WEBSOCKET = "/api/projects/agents/endpoint/protocols/invocations_ws"
 
+# A stand-in for azure-identity: the nth token holds for as many seconds as the nth figure of LIVES says.
 IDENTITY = f"""
-import time
+import os, time
+LIVES = [float(seconds) for seconds in os.environ.get("LIVES", "3600").split()]
+asked = 0
 class Token:
-    token = {TOKEN!r}
-    expires_on = time.time() + 3600
+    def __init__(self, number):
+        self.token = {TOKEN!r} if number == 0 else f"{TOKEN}-{{number}}"
+        self.expires_on = time.time() + LIVES[number]
 class DefaultAzureCredential:
     async def get_token(self, *scopes):
+        global asked
         assert scopes == ("https://ai.azure.com/.default",)
-        return Token
+        if asked == len(LIVES):
+            raise RuntimeError("nobody has signed in\\nand more of it")
+        asked += 1
+        return Token(asked - 1)
     async def close(self):
         pass
 """
 
 
+def install_identity(directory: Path) -> None:
+    """Put the stand-in for azure-identity where a process finds it that has *directory* on its path."""
+    package = directory / "azure" / "identity"
+    package.mkdir(parents=True)
+    (directory / "azure" / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "aio.py").write_text(IDENTITY)
+
+
 class Platform:
-    """What came, and where it is."""
+    """What came, and where it is.
+
+    Attributes:
+        taken: The token that it takes.
+        is_forbidden: Whether it knows the token's owner and refuses.
+    """
 
     def __init__(self) -> None:
         self.seen: list[web.Request] = []
         self.url = ""
+        self.taken = TOKEN
+        self.is_forbidden = False
 
     @property
     def agent(self) -> str:
@@ -43,8 +68,8 @@ class Platform:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a call."""
         self.seen.append(request)
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return web.json_response({"error": {"code": "unauthorized"}}, status=401)
+        if refused := self._refused(request):
+            return web.json_response({"error": {"code": "unauthorized"}}, status=refused)
         if not request.headers.get("Foundry-Features") or request.query.get("api-version") != "v1":
             return web.json_response({"error": {"code": "no_preview"}}, status=400)
         body = await request.read()
@@ -52,6 +77,11 @@ class Platform:
             return await self._stream(request, breaks=body.endswith(b"broken"))
         headers = {"x-agent-invocation-id": "i-1", "set-cookie": "a=b", "access-control-allow-origin": "*"}
         return web.Response(body=body, headers=headers, status=201 if body == b"created" else 200)
+
+    def _refused(self, request: web.Request) -> int:
+        if request.headers.get("Authorization") != f"Bearer {self.taken}":
+            return 401
+        return 403 if self.is_forbidden else 0
 
     async def _stream(self, request: web.Request, *, breaks: bool) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
@@ -67,9 +97,12 @@ class Platform:
     async def talk(self, request: web.Request) -> web.StreamResponse:
         """Echo on a WebSocket; ``close CODE REASON`` closes."""
         self.seen.append(request)
-        allowed = request.headers.get("Authorization") == f"Bearer {TOKEN}"
-        if not allowed or request.query.get("agent_name") != "a" or request.query.get("project_name") != "p":
-            return web.Response(status=401)
+        if refused := self._refused(request):
+            return web.Response(status=refused)
+        if not request.headers.get("Foundry-Features"):
+            return web.Response(status=400)
+        if request.query.get("agent_name") != "a" or request.query.get("project_name") != "p":
+            return web.Response(status=404)
         websocket = web.WebSocketResponse(protocols=["chat"])
         await websocket.prepare(request)
         async for message in websocket:

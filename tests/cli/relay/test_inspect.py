@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
-from tests.cli.process import cli
-from tests.cli.relay.platform import TOKEN, platform
+from tests.cli.process import clean_environment, cli
+from tests.cli.relay.platform import TOKEN, install_identity, platform
 from tests.inspector.inspected import inspected
 
 
@@ -47,3 +49,50 @@ async def test_it_does_not_start_hosted_or_without_a_token() -> None:
     assert (await cli("inspect", url)).code == 5
     hosted = {"FOUNDRY_HOSTING_ENVIRONMENT": "production", "AGENTSERVER_TOKEN": TOKEN}
     assert "for a developer's machine" in (await cli("inspect", url, env=hosted)).sentence
+
+
+async def test_tokens_are_renewed_and_what_is_refused_is_said_in_one_sentence(tmp_path: Path) -> None:
+    install_identity(tmp_path)
+    path = os.pathsep.join([str(tmp_path), clean_environment()["PYTHONPATH"]])
+    environment = {"PYTHONPATH": path, "LIVES": "3600 1 3600"}
+    async with (
+        platform() as agent,
+        inspected(agent=agent.agent, command="inspect", environment=environment) as dev,
+    ):
+
+        async def status(path: str = "/invocations") -> int:
+            call = (await dev.post("/api/send", path=path, body="hello"))["call"]
+            found = (await dev.exchange(call=call, end="complete"))["status"]
+            assert isinstance(found, int)
+            return found
+
+        async def connect() -> str:
+            call = (await dev.post("/api/connect", path="/invocations_ws"))["call"]
+            answer = (await dev.exchange(call=call, end="complete"))["response"]
+            return str(json.loads(answer["body"]["text"])["error"]["message"])
+
+        assert [await status(), await status()] == [200, 200]  # with one token
+        agent.taken = f"{TOKEN}-1"
+        assert [await status(), await status()] == [401, 200]  # the next call has asked for another
+        agent.taken = f"{TOKEN}-2"
+        assert [await status(), await status()] == [200, 200]  # the second has ended, the third holds
+        agent.is_forbidden = True
+        assert await status() == 403
+        assert "its owner needs a role" in await connect()
+        agent.taken = "another"
+        assert "if that is refused too, sign in again with 'az login'" in await connect()
+        gone = await connect()
+        assert gone.startswith(
+            "The credential gave no token: RuntimeError: nobody has signed in: sign in with"
+        )
+        assert await status() == 502
+        logs = [
+            each["message"] for each in (await dev.known())["logs"] if each["logger"] == "agentserver.relay"
+        ]
+        heads = [message.split(":")[0] for message in logs]
+        assert heads == [
+            "The agent refused the token (401)",
+            "The agent knows the token and refuses it (403)",
+            "The credential gave no token",
+        ]
+        assert [line for line in dev.said if line.strip() in logs] == [f"{message}\n" for message in logs]

@@ -18,7 +18,7 @@ from agentserver.cli.relay.carrier import application
 from agentserver.cli.relay.upstream import Upstream, endpoint_of
 from agentserver.testing import until
 from tests.cli.process import clean_environment, cli
-from tests.cli.relay.platform import IDENTITY, INVOCATIONS, TOKEN, Platform, platform
+from tests.cli.relay.platform import INVOCATIONS, TOKEN, Platform, install_identity, platform
 from tests.servers import DEADLINE
 
 PAGE = "http://localhost:3000"
@@ -187,11 +187,7 @@ async def test_what_is_missing_is_said_in_one_sentence() -> None:
 
 
 async def test_the_command_takes_its_token_from_azure_identity(tmp_path: Path) -> None:
-    package = tmp_path / "azure" / "identity"
-    package.mkdir(parents=True)
-    (tmp_path / "azure" / "__init__.py").touch()
-    (package / "__init__.py").touch()
-    (package / "aio.py").write_text(IDENTITY)
+    install_identity(tmp_path)
     environment = clean_environment()
     environment["PYTHONPATH"] = f"{tmp_path}:{environment['PYTHONPATH']}"
     async with platform() as agent, aiohttp.ClientSession() as session:
