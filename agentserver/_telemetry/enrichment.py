@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
 from opentelemetry import baggage
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from agentserver._telemetry.attributes import SCOPE, SESSION_ID, Attributes
 from agentserver.wire import SESSION_ID_BAGGAGE
+
+_enriched: Final[WeakKeyDictionary[Any, list[Attributes]]] = WeakKeyDictionary()
+
+
+def enrich(provider: Any, attributes: Attributes) -> None:
+    """Put *attributes* on every span of *provider*, of the SDK; once, however many hosts ask for it."""
+    known = _enriched.setdefault(provider, [])
+    if attributes not in known:
+        known.append(attributes)
+        provider.add_span_processor(Enrichment(attributes))
 
 
 class Enrichment(SpanProcessor):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter_provider
 
 from agentserver._telemetry.attributes import ERROR_TYPE, Attributes, type_of
 from agentserver._telemetry.observer import RequestEnd, Traffic
@@ -24,10 +25,22 @@ SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5,
 _MAX_REMEMBERED: Final = 1000  # combinations of attributes; those that come after are made anew
 
 
+class Current(NamedTuple):
+    """What has a current value: plain integers, read when metrics are collected.
+
+    A provider keeps the first of two instruments of one name, and reads nothing else. So the hosts of a
+    process that share a provider count into the same integers.
+    """
+
+    traffic: Traffic
+    requests: Counter[str]
+
+
+_current_of: Final[WeakKeyDictionary[MeterProvider, Current]] = WeakKeyDictionary()
+
+
 class Instruments:
     """Everything that is counted and timed.
-
-    What has a current value is kept in plain integers and read when metrics are collected.
 
     Args:
         meter: Where the instruments are made.
@@ -36,8 +49,9 @@ class Instruments:
 
     def __init__(self, meter: Meter, routes: Mapping[str, str]) -> None:
         histogram = partial(meter.create_histogram, explicit_bucket_boundaries_advisory=list(SECONDS))
-        self.traffic = Traffic()
-        self.requests: Counter[str] = Counter()
+        self.traffic, self.requests = _current_of.setdefault(
+            get_meter_provider(), Current(Traffic(), Counter())
+        )
         self._routes = routes
         self._attributes_of: dict[tuple[str, str, int, str], Attributes] = {}
         self._duration = histogram(

@@ -30,14 +30,26 @@ _INTEGERS: Final = (-(1 << 63), (1 << 63) - 1)
 
 
 class ExportHandler(logging.Handler):
-    """Hands each record of the process to *provider*, except the lines of requests."""
+    """Hands each record of the process to *provider*, except the lines of requests, while any host runs."""
 
     ignores_requests = True
 
     def __init__(self, provider: LoggerProvider) -> None:
         super().__init__()
         self._provider = provider
+        self._hosts = 0
         self.addFilter(_is_exported)
+
+    def begin(self) -> None:
+        """A host begins: with the first, records are handed on."""
+        self._hosts += 1
+        logging.getLogger().addHandler(self)  # once, however often it is asked for
+
+    def end(self) -> None:
+        """A host ends: with the last, no more are."""
+        self._hosts -= 1
+        if not self._hosts:
+            logging.getLogger().removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand *record* on; whatever goes wrong is logging's own to report."""

@@ -83,9 +83,9 @@ def make_observer(
     service = resource.attributes.get("service.name") if resource is not None else None
     agent = AgentAttributes.of(environment, str(service or environment.agent_name or SCOPE))
     if hasattr(provider, "add_span_processor"):  # only the SDK's has it, so it is loaded already
-        from agentserver._telemetry.enrichment import Enrichment
+        from agentserver._telemetry.enrichment import enrich
 
-        provider.add_span_processor(Enrichment(agent.everywhere))
+        enrich(provider, agent.everywhere)
     tracer = trace.get_tracer(SCOPE, __version__) if spans else None
     meter = metrics.get_meter(SCOPE, __version__)
     return OpenTelemetryObserver(agent, tracer, Instruments(meter, routes), meter)

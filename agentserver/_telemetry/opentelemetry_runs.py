@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextvars import Token
+from functools import partial
 from typing import Final
+from weakref import WeakKeyDictionary, WeakSet
 
 from multidict import CIMultiDict
 from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter_provider
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 
 from agentserver._telemetry.attributes import (
@@ -54,10 +57,13 @@ class RunInstruments:
     """
 
     def __init__(self, meter: Meter, counts: Counts) -> None:
-        self._counts = counts
+        self.counts = counts
+        # A provider reads the first of two instruments of one name alone: that has to read all hosts'.
+        together = _together.setdefault(get_meter_provider(), WeakSet())
+        together.add(self)
         meter.create_observable_up_down_counter(
             "agentserver.run.active",
-            [self._active],
+            [partial(_active, together)],
             "{run}",
             "Durable runs that this process has in progress, or that wait for one of these",
         )
@@ -83,9 +89,15 @@ class RunInstruments:
             explicit_bucket_boundaries_advisory=list(SECONDS),
         )
 
-    def _active(self, _options: CallbackOptions) -> Iterable[Observation]:
-        for state, count in self._counts().items():
-            yield Observation(count, {RUN_STATE: state})
+
+_together: Final[WeakKeyDictionary[MeterProvider, WeakSet[RunInstruments]]] = WeakKeyDictionary()
+
+
+def _active(together: Iterable[RunInstruments], _options: CallbackOptions) -> Iterable[Observation]:
+    counts: Counter[str] = Counter()
+    for instruments in together:
+        counts.update(instruments.counts())
+    return [Observation(count, {RUN_STATE: state}) for state, count in counts.items()]
 
 
 class OpenTelemetryRuns:

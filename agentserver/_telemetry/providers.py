@@ -1,8 +1,15 @@
-"""The providers of the process: made as the environment says, left as they are where the user set them."""
+"""The providers of the process: made as the environment says, left as they are where the user set them.
+
+OpenTelemetry's global providers can be set once, and whoever got a tracer keeps it. So they belong to the
+process, not to the host that happened to be first: a host flushes them when it ends, and hosts beside it and
+after it export through the same ones. When the process ends, spans and records that came after its last host
+are exported, by those that hosts have set. Metrics are not: that would send once more all that was flushed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -46,8 +53,13 @@ _NOT_INSTALLED: Final = (
 )
 
 
+_setting: Final = threading.Lock()
+_shutdowns: Final[list[Callable[[], object]]] = []  # of providers that hosts of this process have set
+_export_handler: ExportHandler | None = None  # of the logger provider that one of them has set
+
+
 class Providers:
-    """Sets the process's providers for as long as a host runs.
+    """What one host does with the process's providers: it sets those that are missing, and flushes all.
 
     Args:
         environment: Says who the agent is and where its telemetry goes.
@@ -58,56 +70,58 @@ class Providers:
         self._export = ExportSettings.read(environment.telemetry_variables)
         self._azure = _usable(environment.azure_monitor_connection_string)
         self._resource = resource_of(environment)
-        self._stops: list[Callable[[], object]] = []
-        self._handler: logging.Handler | None = None
-        self._set_meter_provider()
-        self._set_tracer_provider(configure)
-        self._set_logger_provider()
+        self._flushes: list[Callable[[], object]] = []
+        with _setting:
+            self._set_meter_provider()
+            is_traced = self._set_tracer_provider(is_configured=bool(configure))
+            self._set_logger_provider()
+        for call in configure if is_traced else ():
+            call(trace.get_tracer_provider())
         limit_exporter_logging()
 
-    def _set_tracer_provider(self, configure: Sequence[Callable[[Any], object]]) -> None:
+    def _set_tracer_provider(self, *, is_configured: bool) -> bool:
         provider: Any = trace.get_tracer_provider()
         if isinstance(provider, trace.ProxyTracerProvider):
             exporters = _made(span_exporters, self._export.traces, self._azure) or []
-            if not exporters and not configure:
-                return
+            if not exporters and not is_configured:
+                return False
             provider = _made(make_tracer_provider, self._resource, exporters)
             if provider is None:
-                return
+                return False
             trace.set_tracer_provider(provider)
-            self._stops.append(provider.shutdown)
-        elif hasattr(provider, "force_flush"):
-            self._stops.append(provider.force_flush)
-        for call in configure:
-            call(provider)
+            _shut_down_at_exit(provider.shutdown)
+        if hasattr(provider, "force_flush"):
+            self._flushes.append(provider.force_flush)
+        return True
 
     def _set_meter_provider(self) -> None:
-        provider = metrics.get_meter_provider()
-        if isinstance(provider, MeterProvider):
-            self._stops.append(provider.force_flush)
-            return
-        exporters = _made(metric_exporters, self._export.metrics, self._azure)
-        made = _made(self._make_meter_provider, exporters) if exporters else None
-        if made is not None:
-            metrics.set_meter_provider(made)
-            self._stops.append(made.shutdown)
+        provider: Any = metrics.get_meter_provider()
+        if not isinstance(provider, MeterProvider):
+            exporters = _made(metric_exporters, self._export.metrics, self._azure)
+            provider = _made(self._make_meter_provider, exporters) if exporters else None
+            if provider is None:
+                return
+            metrics.set_meter_provider(provider)
+        self._flushes.append(provider.force_flush)
 
     def _make_meter_provider(self, exporters: Sequence[MetricExporter]) -> MeterProvider:
         readers = [PeriodicExportingMetricReader(exporter) for exporter in exporters]
         return MeterProvider(readers, self._resource, shutdown_on_exit=False)
 
     def _set_logger_provider(self) -> None:
-        provider = get_logger_provider()
-        if isinstance(provider, LoggerProvider):  # then the user's own handler feeds it
-            self._stops.append(provider.force_flush)
-            return
-        processors = _made(log_processors, self._export.logs, self._azure)
-        made = _made(self._make_logger_provider, processors) if processors else None
-        if made is not None:
-            set_logger_provider(made)
-            self._stops.append(made.shutdown)
-            self._handler = ExportHandler(made)
-            logging.getLogger().addHandler(self._handler)
+        global _export_handler  # noqa: PLW0603 - the process has one logger provider, and one root logger
+        provider: Any = get_logger_provider()
+        if not isinstance(provider, LoggerProvider):  # the user's own is fed by a handler of the user's
+            processors = _made(log_processors, self._export.logs, self._azure)
+            provider = _made(self._make_logger_provider, processors) if processors else None
+            if provider is None:
+                return
+            set_logger_provider(provider)
+            _shut_down_at_exit(provider.shutdown)
+            _export_handler = ExportHandler(provider)
+        self._flushes.append(provider.force_flush)
+        if _export_handler is not None:
+            _export_handler.begin()
 
     def _make_logger_provider(self, processors: Sequence[LogRecordProcessor]) -> LoggerProvider:
         provider = LoggerProvider(self._resource, shutdown_on_exit=False)
@@ -116,11 +130,28 @@ class Providers:
         return provider
 
     async def stop(self, seconds: float) -> None:
-        """Flush all providers side by side and shut down those that are ours, within *seconds*."""
-        if self._handler is not None:
-            logging.getLogger().removeHandler(self._handler)
-        if not await _finished(self._stops, seconds):
+        """Flush all providers side by side, within *seconds*."""
+        if _export_handler is not None:
+            _export_handler.end()
+        if not await _finished(self._flushes, seconds):
             logger.warning("telemetry was not flushed within %g s; what is left is lost", seconds)
+            atexit.unregister(_shut_down)  # which would wait for the same collector once more
+
+
+def _shut_down_at_exit(shutdown: Callable[[], object]) -> None:
+    if not _shutdowns:
+        atexit.register(_shut_down)
+    _shutdowns.append(shutdown)
+
+
+def _shut_down() -> None:
+    """Export what came after the last host, and end."""
+    for shutdown in _shutdowns:
+        # A processor or exporter of anybody's: it must not keep the others from ending.
+        try:
+            shutdown()
+        except Exception:
+            logger.exception("telemetry could not be shut down")
 
 
 def make_tracer_provider(resource: Resource, exporters: Sequence[Any] = ()) -> TracerProvider:
