@@ -73,3 +73,14 @@ def check_options(options: object, checks: Mapping[str, Check]) -> None:
         value = getattr(options, name)
         if not check.is_good(value):
             raise ConfigurationError(f"{name} is {value!r}, but it must be {check.expected}")
+
+
+def check_kind(value: object, kind: type, name: str) -> None:
+    """Check that *value*, given as *name*, is a *kind*, or ``None``.
+
+    Raises:
+        ConfigurationError: If not. It says what it is, and what to write.
+    """
+    if value is not None and not isinstance(value, kind):
+        wanted = f"{kind.__name__}{'.read' if hasattr(kind, 'read') else ''}(…)"
+        raise ConfigurationError(f"{name} is of the type {type(value).__name__}: write {wanted} instead")

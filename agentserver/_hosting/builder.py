@@ -11,7 +11,7 @@ from aiohttp import web
 from typing_extensions import Self, Unpack
 
 from agentserver._hosting.health import HealthChecks, readiness_route
-from agentserver._hosting.hooks import Hook, eager_singletons, name_of, with_services
+from agentserver._hosting.hooks import Hook, as_function, eager_singletons, name_of, tell, with_services
 from agentserver._hosting.host import Host, HostParts
 from agentserver._hosting.protocol import HostContext, ProtocolRegistration, limiter_for, make_pipeline, mount
 from agentserver._http.aiohttp_internals import handler_of
@@ -96,8 +96,18 @@ class HostBuilder:
         return self
 
     def configure_health(self, configure: Callable[[HealthChecks], object]) -> Self:
-        """Add readiness checks: ``builder.configure_health(lambda health: health.add_check("db", ping))``."""
-        configure(self.health)
+        """Add readiness checks: ``builder.configure_health(lambda health: health.add_check("db", ping))``.
+
+        Args:
+            configure: Called with the checks, at once.
+
+        Returns:
+            The builder itself.
+
+        Raises:
+            ConfigurationError: If it is no function of one argument, or a check cannot be added.
+        """
+        tell(configure, self.health, "configure_health", "health")
         return self
 
     def configure_tracing(
@@ -116,10 +126,21 @@ class HostBuilder:
             configure: Called at start with the tracer provider: the one you have set, else the framework's.
             framework_spans: Whether the framework makes spans of its own, as it does by default. Without
                 them the caller's trace and baggage still reach the handler and its spans.
+
+        Returns:
+            The builder itself.
+
+        Raises:
+            ConfigurationError: If *configure* is no function, or *framework_spans* neither true nor false.
         """
         if configure is not None:
+            as_function(configure, "configure_tracing", "provider")
             self._tracing.configure.append(configure)
         if framework_spans is not None:
+            if framework_spans not in (True, False):
+                raise ConfigurationError(
+                    f"framework_spans is {framework_spans!r}, but it must be True or False"
+                )
             self._tracing.framework_spans = framework_spans
         return self
 

@@ -6,10 +6,10 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from agentserver._services.signature import signature_of
-from agentserver.errors import StartupError, text_of
+from agentserver.errors import ConfigurationError, StartupError, text_of
 
 if TYPE_CHECKING:
     from agentserver._services.collection import ServiceProvider
@@ -19,6 +19,8 @@ Hook: TypeAlias = Callable[..., object]
 
 What its parameters ask for is injected, as into a handler's constructor.
 """
+
+T = TypeVar("T")
 
 logger = logging.getLogger("agentserver")
 
@@ -61,7 +63,10 @@ def with_services(
 
     Raises:
         ServiceError: If a parameter asks for what nobody registered.
+        ConfigurationError: If it is no function.
     """
+    if not callable(function):
+        raise ConfigurationError(f"{what} is no function: give one, async or not")
     if not _takes_arguments(function):
         return function
     if provider is None:
@@ -69,6 +74,47 @@ def with_services(
 
         provider = ServiceCollection().build()
     return functools.update_wrapper(provider.call(function, what), function, updated=())
+
+
+def tell(configure: Callable[[T], object], subject: T, what: str, argument: str) -> None:
+    """Have *configure*, a function of the user's, tell *subject* what it wants.
+
+    Args:
+        configure: The function.
+        subject: What it is called with.
+        what: What the user has given it as, for the sentence of an error.
+        argument: What *subject* is called there.
+
+    Raises:
+        ConfigurationError: If it is no function, takes other arguments or is async.
+    """
+    as_function(configure, what, argument)
+    name = getattr(configure, "__name__", "configure").replace("<lambda>", "configure")
+    instead = f"write 'def {name}({argument})'"
+    try:
+        result = configure(subject)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # by what it calls
+        raise ConfigurationError(f"{what} takes other arguments: {instead}") from None
+    if inspect.iscoroutine(result):
+        result.close()
+        raise ConfigurationError(
+            f"{what} must not be async: {instead}, and give what must be awaited to builder.on_startup(…)"
+        )
+
+
+def as_function(configure: object, what: str, argument: str) -> None:
+    """Check that *configure* can be called.
+
+    Raises:
+        ConfigurationError: If not. It says what to write.
+    """
+    if not callable(configure):
+        raise ConfigurationError(
+            f"{what} must be a function that takes one argument, not {configure!r}:"
+            f" write 'def configure({argument})'"
+        )
 
 
 def eager_singletons(provider: ServiceProvider) -> Hook:

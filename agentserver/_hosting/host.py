@@ -21,6 +21,7 @@ from agentserver._hosting.process import (
     exit_with,
     get_listen_on,
     leave_behind,
+    refuse_second_loop,
     run_in_fastest_loop,
 )
 from agentserver._hosting.protocol import HostContext
@@ -92,9 +93,13 @@ class Host:
         """Serve until SIGTERM or SIGINT; the second of them ends the process at once.
 
         Exits with code 0 after a clean end, 1 or 2 with one line on standard error if it cannot start.
+
+        Raises:
+            StartupError: If it is called where a loop runs already.
         """
         configure_logging(self._context.environment)
         self._listen_on = get_listen_on()
+        refuse_second_loop()
         with StopSignals() as signals:
             try:
                 left = run_in_fastest_loop(self._serve(signals))

@@ -120,6 +120,19 @@ def _flush(done: _thread.LockType) -> None:
     done.release()
 
 
+def refuse_second_loop() -> None:
+    """See that no loop runs in this thread, where another could not be run.
+
+    Raises:
+        StartupError: If one does. It says what to write.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise StartupError("run() makes a loop of its own, and one runs here: write 'async with host:' instead")
+
+
 def run_in_fastest_loop(main: Coroutine[Any, Any, None]) -> list[asyncio.Task[Any]]:
     """Run *main* on uvloop where the platform has it, else on asyncio's own loop, and then end what is left.
 

@@ -31,6 +31,7 @@ from typing import ClassVar, Final
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from agentserver._http.aiohttp_internals import (
@@ -58,6 +59,12 @@ _LINGERING: Final = 10.0
 _VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _MALFORMED: Final = Failure(
     400, ErrorCode.INVALID_REQUEST.value, "The request is not valid HTTP/1.1", ErrorSource.USER
+)
+_TOO_LONG: Final = Failure(
+    400,
+    ErrorCode.INVALID_REQUEST.value,
+    "The path or a header field is longer than this server takes",
+    ErrorSource.USER,
 )
 
 
@@ -319,4 +326,6 @@ def _too_slow(message: str) -> InvocationError:
 def _failure_of(message: RawRequestMessage | Unreadable) -> Failure:
     if isinstance(message, Unreadable) and isinstance(message.exc, InvocationError):
         return classify(message.exc)
+    if isinstance(message, Unreadable) and isinstance(message.exc, LineTooLong):
+        return _TOO_LONG
     return _MALFORMED

@@ -113,8 +113,9 @@ class ServiceCollection:
         _check_key(service)
         if _is_checkable(service) and not isinstance(implementation, service):
             raise ServiceError(
-                f"add_singleton({name_of(service)}, …): the object is a {type(implementation).__name__},"
-                f" not a {name_of(service)}; give one, or a class or function that makes one"
+                f"add_singleton({name_of(service)}, …): the object is of the type"
+                f" {type(implementation).__name__}, not {name_of(service)};"
+                " give one, or a class or function that makes one"
             )
         self._registrations[service] = Registration(
             service, ServiceLifetime.SINGLETON, lambda: implementation, implementation

@@ -72,7 +72,7 @@ def _refuse_unknown(declared: Any) -> None:
     for place, kind in _parts(declared, "", set()):
         if isinstance(kind, type) and kind is not object and _is_custom(kind):
             raise UnsupportedTypeError(
-                f"{place or 'it'} is a {name_of(kind)}, which has no form in JSON:"
+                f"{f'{place} is a {name_of(kind)}, which' if place else 'it'} has no form in JSON:"
                 " use a dataclass, a TypedDict, a Struct, an attrs class, a pydantic model or a JSON type"
             )
 

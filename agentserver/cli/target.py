@@ -6,17 +6,24 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 import runpy
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from agentserver.cli.errors import CommandError, Exit
 from agentserver.errors import AgentServerError
 
-__all__ = ["TargetError", "is_program", "load", "run_program"]
+_FOREIGN: Final = (
+    "<frozen",
+    str(Path(__file__).parents[1]) + os.sep,
+    str(Path(sys.base_prefix, "lib")) + os.sep,
+)
+
+__all__ = ["TargetError", "is_foreign", "is_program", "load", "run_program"]
 
 
 class TargetError(CommandError):
@@ -101,6 +108,8 @@ def _from_name(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (name + ".").startswith(error.name + "."):
             raise _failed(f"{name} cannot be imported", error) from error
+        if Path(name).is_file():
+            raise TargetError(f"{name} is no Python file: give module:Handler or file.py") from None
         raise TargetError(f"There is no module {error.name!r}, in {Path.cwd()} or installed") from None
     except Exception as error:
         raise _failed(f"{name} cannot be imported", error) from error
@@ -110,7 +119,8 @@ def _from_name(name: str) -> ModuleType:
 
 def _failed(what: str, error: Exception) -> TargetError:
     words = " ".join(str(error).split()) or "no further words"
-    return TargetError(f"{what}: {type(error).__name__}: {words}{_place(error)}")
+    kind = "" if isinstance(error, AgentServerError) else f"{type(error).__name__}: "  # whose words say all
+    return TargetError(f"{what}: {kind}{words}{_place(error)}")
 
 
 def _place(error: Exception) -> str:
@@ -119,7 +129,14 @@ def _place(error: Exception) -> str:
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)
     ]
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    # Where the user has written it, rather than where a library has found it out.
+    own = [frame for frame in frames if not is_foreign(frame.filename)] or frames
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+
+
+def is_foreign(filename: str) -> bool:
+    """Whether the file of a frame is Python's, the framework's or another library's."""
+    return filename.startswith(_FOREIGN) or "site-packages" in Path(filename).parts
 
 
 def _is_machinery(filename: str) -> bool:

@@ -31,6 +31,9 @@ class Timeouts:
         idle: Between two pieces of a stream. Servers send a keep-alive comment every 15 seconds.
         close: For the peer's part of a WebSocket's closing handshake.
         token: Until a credential has given a token.
+
+    Raises:
+        ValueError: If one is not above 0.
     """
 
     connect: float = 10.0
@@ -58,6 +61,9 @@ class Retry:
             repeated, for a server is never asked earlier than it said.
         repeat_posts: Also repeat an invocation whose connection broke or that was answered with 429, 502,
             503 or 504, under the same invocation id. It may then run twice.
+
+    Raises:
+        ValueError: If *attempts* is not 1 or more, or a delay not 0 or more.
     """
 
     attempts: int = 3

@@ -103,6 +103,9 @@ class FileSessionStore:
 
     Args:
         directory: Where; made if it is not there.
+
+    Raises:
+        ConfigurationError: If the path is empty.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from agentserver._checks import check_kind
 from agentserver._hosting.builder import HostBuilder
 from agentserver._hosting.host import Host
 from agentserver._hosting.process import install_one_line_errors
@@ -46,6 +47,7 @@ class AgentHostBuilder(HostBuilder):
         Raises:
             StartupError: If the handler cannot serve.
         """
+        check_kind(options, InvocationsServerOptions, "options")
         offered = definition(handler)
         durable = durable_service(offered)
         if durable is not None:
@@ -91,10 +93,11 @@ class AgentHost(Host):
             The builder; nothing listens before its host runs.
 
         Raises:
-            ConfigurationError: If an environment variable has a value that cannot be used. Uncaught, it
+            ConfigurationError: If a variable of it has a value that cannot be used. Uncaught, it
                 ends the process with one line instead of a traceback, as every `StartupError` does.
         """
         install_one_line_errors()
+        check_kind(environment, FoundryEnvironment, "environment")
         return AgentHostBuilder(FoundryEnvironment.read() if environment is None else environment)
 
 

@@ -151,6 +151,9 @@ class InvocationHandler(ABC, Generic[In, Out]):
             invocation_id: The id in the path.
             request: The request.
             context: The invocation's ids, client headers, query, isolation keys.
+
+        Raises:
+            NotFoundError: Unless overridden.
         """
         raise OperationNotFoundError
 
@@ -161,21 +164,35 @@ class InvocationHandler(ABC, Generic[In, Out]):
             invocation_id: The id in the path.
             request: The request.
             context: The invocation's ids, client headers, query, isolation keys.
+
+        Raises:
+            NotFoundError: Unless overridden.
         """
         raise OperationNotFoundError
 
     def get_openapi(self, request: web.Request) -> Operation:
-        """Answer ``GET /invocations/docs/openapi.json``, *request*; 404 unless overridden."""
+        """Answer ``GET /invocations/docs/openapi.json``, *request*; 404 unless overridden.
+
+        Raises:
+            NotFoundError: Unless overridden.
+        """
         raise OperationNotFoundError
 
     def get_asyncapi_json(self, request: web.Request) -> Operation:
-        """Answer ``GET /invocations/docs/asyncapi.json``, *request*; 404 unless overridden."""
+        """Answer ``GET /invocations/docs/asyncapi.json``, *request*; 404 unless overridden.
+
+        Raises:
+            NotFoundError: Unless overridden.
+        """
         raise OperationNotFoundError
 
     def get_asyncapi_yaml(self, request: web.Request) -> Operation:
         """Answer ``GET /invocations/docs/asyncapi.yaml``, *request*; 404 unless overridden.
 
         A ``str`` is YAML.
+
+        Raises:
+            NotFoundError: Unless overridden.
         """
         raise OperationNotFoundError
 
@@ -193,6 +210,9 @@ class InvocationWebSocketHandler(InvocationHandler, Generic[In, Out]):
         """Answer ``POST /invocations``; 404 unless overridden. *request* and *context* are as there.
 
         Its types are those of its annotations; the parameters of the class are the WebSocket's.
+
+        Raises:
+            NotFoundError: Unless overridden.
         """
         raise OperationNotFoundError
 

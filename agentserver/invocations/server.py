@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from agentserver._checks import check_kind
 from agentserver._hosting.health import HealthChecks, readiness_route
-from agentserver._hosting.hooks import eager_singletons, run_at_startup
+from agentserver._hosting.hooks import eager_singletons, run_at_startup, tell
 from agentserver._hosting.process import exit_with
 from agentserver._hosting.protocol import HostContext, limiter_for, make_pipeline, mount
 from agentserver._http.aiohttp_internals import limit_body
@@ -58,7 +59,7 @@ class InvocationsServer:
             configure_logging(builder.environment)
             builder.add_invocations(handler, options=options)
             if configure is not None:
-                configure(builder)
+                tell(configure, builder, "configure", "builder")
             builder.build().run()
         except StartupError as error:
             exit_with(error)
@@ -96,6 +97,9 @@ def map_invocations_server(
         StartupError: If the handler cannot serve, a path is taken, or a variable has a value that cannot be
             used.
     """
+    check_kind(options, AgentHostOptions, "options")
+    check_kind(invocations, InvocationsServerOptions, "invocations")
+    check_kind(environment, FoundryEnvironment, "environment")
     provider = None if services is None else services.build(REQUEST_TYPES)
     options = options or AgentHostOptions()
     host = HostContext(
@@ -113,7 +117,7 @@ def map_invocations_server(
         if durable is not None:
             health.add_check("durable runs", durable.is_ready)
         if configure_health is not None:
-            configure_health(health)
+            tell(configure_health, health, "configure_health", "health")
         routes.append(readiness_route(health, host))
     pipeline = make_pipeline(host, RouteTable(routes), [server_header_segment("agentserver-invocations")])
     if durable is not None:

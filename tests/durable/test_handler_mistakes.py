@@ -53,7 +53,7 @@ def test_a_class_without_run_a_sync_one_a_generator_and_other_arguments_are_refu
         (sync, "run is not async"),
         (generator, "must not yield"),
         (few, "takes other arguments"),
-        (odd, "takes complex, but it is a complex, which has no form in JSON"),
+        (odd, "takes complex, but it has no form in JSON"),
     ):
         members: dict[str, Any] = {} if method is None else {"run": method}
         mine = made("Mine", **members)

@@ -113,3 +113,10 @@ async def test_a_client_that_leaves_within_a_body_leaves_the_server_well() -> No
                 connection.send(data)
                 await connection.writer.drain()
         assert (await ask(client, post(b"fine"))).body == b"fine"
+
+
+@pytest.mark.parametrize("which", ["a path of 20,000 characters", "a header of 20,000 characters"])
+async def test_what_is_too_long_is_said_to_be_that(which: str) -> None:
+    async with serving(Echo) as client:
+        answer = await ask(client, MALFORMED[which])
+    assert b"The path or a header field is longer than this server takes" in answer.body

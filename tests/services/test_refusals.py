@@ -191,7 +191,7 @@ def test_a_provider_goes_on_after_a_refusal() -> None:
         ("singleton", (Storage,), "add_singleton(Storage): Storage is abstract"),
         ("scoped", (Greets,), "add_scoped(Greets): Greets is abstract"),
         ("scoped", (Storage, Clock), "Clock is not a subclass of Storage"),
-        ("singleton", (Storage, 5), "the object is a int, not a Storage"),
+        ("singleton", (Storage, 5), "the object is of the type int, not Storage"),
         ("scoped", (Clock, Clock()), "only add_singleton takes a ready object"),
         ("transient", (Clock, 5), "a int cannot make anything"),
         ("singleton", (Database(),), "a service is registered by its type"),

@@ -87,7 +87,8 @@ async def _check(client: InvocationsClient, body: str | bytes) -> None:
         return  # of a file: the agent says what is wrong with it
     fault = fault_of(value, schema)
     if fault is not None:
-        raise CommandError(f"The agent does not take that: {fault}; --no-check sends it all the same")
+        sentence = fault.sentence("the body")
+        raise CommandError(f"The agent does not take that: {sentence}; --no-check sends it all the same")
 
 
 async def _point_to_websocket(url: str) -> None:

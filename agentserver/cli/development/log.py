@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,20 +12,18 @@ from types import TracebackType
 from typing import Final, TypeAlias
 
 from agentserver._telemetry.correlation import correlation, current_request
+from agentserver.cli.target import is_foreign
 from agentserver.cli.terminal.output import styled
 from agentserver.wire import WS_CLOSE_CODE_FIELD, WS_ERROR_CODE_FIELD
 
 __all__ = ["log_for_a_person", "own_traceback"]
 
+_FRAMEWORK: Final = str(Path(__file__).parents[2]) + os.sep
+
 _ExcInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 )
 
-_FOREIGN: Final = (
-    "<frozen",
-    str(Path(__file__).parents[2]) + "/",
-    str(Path(sys.base_prefix, "lib")) + "/",
-)
 _LEVEL_STYLES: Final = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
 _ACTIONS: Final = "agentserver.actions"
 _LISTENS: Final = "listening on port "
@@ -95,20 +94,31 @@ def _reason() -> str:
 
 
 def own_traceback(error: BaseException) -> str:
-    """The traceback of *error* with the developer's own frames alone; with all, if none is theirs."""
+    """The traceback of *error* with the developer's own frames alone.
+
+    With all, if none is theirs, unless the framework itself raised it: then its sentence says what is wrong.
+    """
     report = traceback.TracebackException.from_exception(error)
     _keep_own(report, error)
     return "".join(report.format()).rstrip("\n")
 
 
 def _keep_own(report: traceback.TracebackException, error: BaseException) -> None:
-    own = [frame for frame in report.stack if not _is_foreign(frame.filename)]
-    if own or isinstance(error, SyntaxError):  # which names its place itself
+    own = [frame for frame in report.stack if not is_foreign(frame.filename)]
+    is_said = not own and _is_sentence(report.stack)
+    if own or is_said or isinstance(error, SyntaxError):  # which names its place itself
         report.stack = traceback.StackSummary.from_list(own)
     for linked, cause in ((report.__cause__, error.__cause__), (report.__context__, error.__context__)):
         if linked is not None and cause is not None:
             _keep_own(linked, cause)
+    if is_said and report.__cause__ is not None and not report.__cause__.stack:
+        report.__cause__ = None  # in the sentence already
 
 
-def _is_foreign(filename: str) -> bool:
-    return filename.startswith(_FOREIGN) or "site-packages" in Path(filename).parts
+def _is_sentence(stack: traceback.StackSummary) -> bool:
+    """Whether the framework has raised, and nothing below it."""
+    return (
+        bool(stack)
+        and stack[-1].filename.startswith(_FRAMEWORK)
+        and (stack[-1].line or "").startswith("raise ")
+    )

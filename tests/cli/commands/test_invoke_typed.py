@@ -27,7 +27,7 @@ async def test_a_body_that_does_not_fit_is_not_sent(tmp_path: Path) -> None:
         done = await cli("invoke", '{"message": 5}', "--url", agent.url)
         assert done.code == 2
         assert done.sentence == (
-            "The agent does not take that: $.message: expected a string, got a whole number;"
+            "The agent does not take that: message: expected a string, got a whole number;"
             " --no-check sends it all the same"
         )
         done = await cli("invoke", '{"message": 5}', "--no-check", "--url", agent.url)
@@ -40,7 +40,7 @@ async def test_a_body_that_does_not_fit_is_not_sent(tmp_path: Path) -> None:
         done = await cli("invoke", "--file", str(path), "--url", agent.url)
         assert (done.code, done.sentence.split(";")[0]) == (
             2,
-            "The agent does not take that: $.language: is none of the allowed values",
+            "The agent does not take that: language is none of the allowed values",
         )
 
 

@@ -25,6 +25,8 @@ HANDLERS = {
     "broken.py": "def f(:\n",
     "missing.py": "import no_such_library\n",
     "raising.py": "def load():\n    raise ValueError('no key')\n\nload()\n",
+    "notes.txt": "no Python\n",
+    "both.py": AGENT.replace("(InvocationHandler)", "(InvocationHandler, durable=True)").replace("Echo", "A"),
     "leaving.py": "import sys\nsys.exit('I leave')\n",
     "sync.py": AGENT.replace("async def", "def").replace("await request.text()", "'x'"),
     "program.py": AGENT
@@ -132,6 +134,8 @@ async def said(url: str) -> str:
         ("broken.py", "broken.py cannot be imported: SyntaxError: invalid syntax (broken.py, line 1)"),
         ("missing", "missing cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
         ("raising.py", "raising.py cannot be imported: ValueError: no key (raising.py, line 2)"),
+        ("notes.txt", "notes.txt is no Python file: give module:Handler or file.py"),
+        ("both.py", "both.py cannot be imported: A is durable and has handle of its own"),
         ("failing.py", "failing.py cannot be run: ValueError: no key (failing.py, line 2)"),
         ("leaving.py", "leaving.py ends the process (I leave) while it is imported"),
     ],

@@ -6,11 +6,15 @@ import json
 import re
 import warnings
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import pytest
 
+from agentserver import InvocationContext, InvocationHandler
 from agentserver.cli.development.log import own_traceback
+from agentserver.client import ResponseError
+from agentserver.testing import in_process
 from tests.cli.commands.test_dev import listening, save
 from tests.cli.process import cli
 from tests.cli.pseudo_terminal import terminal
@@ -124,3 +128,22 @@ def test_a_traceback_of_own_frames_needs_nothing_deprecated() -> None:
         text = own_traceback(error)
     assert "ValueError: inner" in text
     assert text.endswith("LookupError: outer")
+
+
+class Wrong(InvocationHandler[int, int]):
+    async def handle(self, request: int, context: InvocationContext) -> int:
+        return cast("int", "one")
+
+
+async def test_what_the_framework_says_of_an_answer_is_one_line_without_its_own_frames(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with in_process(Wrong) as agent:
+        with pytest.raises(ResponseError):
+            await agent.client.invoke(1)
+    (error,) = (record.exc_info[1] for record in caplog.records if record.exc_info)
+    assert error is not None
+    assert own_traceback(error) == (
+        "TypeError: Wrong gave a reply, a str, that is not what it says:"
+        " $: expected a whole number, got a string"
+    )
