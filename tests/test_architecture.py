@@ -17,6 +17,7 @@ FACE = "agentserver"  # the public face, which loads everything else when it is 
 # What each part imports of the project, besides itself: no more and no less. It comes after all of that.
 ARROWS = {
     "_version": set[str](),
+    "_loading": set[str](),
     "wire": set[str](),
     "errors": {"wire"},
     "_checks": {"errors"},
