@@ -14,9 +14,9 @@
     InvocationsServer.run(EchoHandler)
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from agentserver._loading import load
 from agentserver._version import __version__
 
 if TYPE_CHECKING:
@@ -39,11 +39,8 @@ if TYPE_CHECKING:
     from agentserver.invocations.context import InvocationContext, IsolationContext, PlatformContext
     from agentserver.invocations.events import ServerSentEvent
     from agentserver.invocations.handler import InvocationHandler, InvocationWebSocketHandler
-    from agentserver.invocations.server import (
-        InvocationsServer,
-        InvocationsServerOptions,
-        map_invocations_server,
-    )
+    from agentserver.invocations.options import InvocationsServerOptions
+    from agentserver.invocations.server import InvocationsServer, map_invocations_server
     from agentserver.invocations.typed_websocket import TypedWebSocket
     from agentserver.options import AgentHostOptions
 
@@ -103,7 +100,7 @@ _HOMES: Final[dict[str, str]] = {
     "InvocationWebSocketHandler": "agentserver.invocations.handler",
     "TypedWebSocket": "agentserver.invocations.typed_websocket",
     "InvocationsServer": "agentserver.invocations.server",
-    "InvocationsServerOptions": "agentserver.invocations.server",
+    "InvocationsServerOptions": "agentserver.invocations.options",
     "map_invocations_server": "agentserver.invocations.server",
 }
 
@@ -112,7 +109,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'agentserver' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
+    value = getattr(load(home), name)
     globals()[name] = value
     return value
 

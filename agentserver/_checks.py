@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, cast
 
 from agentserver.errors import ConfigurationError
 
 
-@dataclass(frozen=True)
 class Check:
     """What a value must be.
 
@@ -19,8 +17,11 @@ class Check:
         is_good: Whether a value is that.
     """
 
-    expected: str
-    is_good: Callable[[object], bool]
+    __slots__ = ("expected", "is_good")
+
+    def __init__(self, expected: str, is_good: Callable[[object], bool]) -> None:
+        self.expected = expected
+        self.is_good = is_good
 
 
 def whole(least: int, most: float = math.inf) -> Check:

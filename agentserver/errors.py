@@ -20,8 +20,8 @@ Any other exception of a handler is a 500 ``internal_error`` of which nothing re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from agentserver.wire import (
     ERROR_DETAIL_MAX_LENGTH,
@@ -48,6 +48,9 @@ __all__ = [
     "classify",
     "text_of",
 ]
+
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class AgentServerError(Exception):
@@ -163,8 +166,7 @@ class PlatformError(AgentServerError):
     error_source = ErrorSource.PLATFORM
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """What an exception becomes on the wire (contract, section 4)."""
 
     status: int
@@ -172,8 +174,8 @@ class Failure:
     message: str
     source: ErrorSource
     detail: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    details: Mapping[str, object] = field(default_factory=dict[str, object])
+    headers: Mapping[str, str] = _NOTHING
+    details: Mapping[str, object] = _NOTHING
 
     @property
     def expected(self) -> bool:

@@ -18,6 +18,7 @@ FACE = "agentserver"  # the public face, which loads everything else when it is 
 ARROWS = {
     "_version": set[str](),
     "_time_limit": set[str](),
+    "_loading": set[str](),
     "wire": set[str](),
     "errors": {"wire"},
     "_checks": {"errors"},

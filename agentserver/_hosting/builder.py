@@ -17,7 +17,6 @@ from agentserver._hosting.protocol import HostContext, ProtocolRegistration, lim
 from agentserver._http.aiohttp_internals import handler_of
 from agentserver._http.lifetime import Lifetime
 from agentserver._http.router import RouteTable
-from agentserver._services.collection import ServiceCollection
 from agentserver._telemetry.setup import Telemetry, TracingOptions
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
     from agentserver._hosting.configure_arguments import ConfigureArguments
+    from agentserver._services.collection import ServiceCollection
 
 
 @dataclass(eq=False, repr=False)
@@ -58,6 +58,8 @@ class HostBuilder:
     def services(self) -> ServiceCollection:
         """What handlers are given as constructor arguments, by type."""
         if self._services is None:
+            from agentserver._services.collection import ServiceCollection  # most agents have none
+
             self._services = ServiceCollection()
         return self._services
 

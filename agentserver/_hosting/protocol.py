@@ -12,13 +12,13 @@ from agentserver._http.lifetime import Lifetime
 from agentserver._http.pipeline import Pipeline
 from agentserver._http.router import Route, RouteTable
 from agentserver._http.server_header import server_header_segment
-from agentserver._services.collection import ServiceProvider
 from agentserver.environment import FoundryEnvironment
 from agentserver.errors import ConfigurationError
 from agentserver.options import AgentHostOptions
 
 if TYPE_CHECKING:
     from agentserver._http.concurrency_limit import ConcurrencyLimiter
+    from agentserver._services.collection import ServiceProvider
 
 
 class HostContext(NamedTuple):

@@ -39,6 +39,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar, overload
 
+from agentserver._services.ends import has_end
 from agentserver._services.planner import (
     UNMADE,
     DependencyPlanner,
@@ -50,7 +51,7 @@ from agentserver._services.planner import (
     name_of,
     result_of,
 )
-from agentserver._services.scopes import HandlerScope, InjectedCall, Singletons, has_end
+from agentserver._services.scopes import HandlerScope, InjectedCall, Singletons
 from agentserver.errors import ServiceError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from types import CoroutineType, TracebackType
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
+from agentserver._services.ends import ways
 from agentserver._services.planner import UNMADE, Plan, ServiceLifetime
-from agentserver._services.signature import signature_of
 
-__all__ = ["HandlerScope", "InjectedCall", "Singletons", "has_end"]
+__all__ = ["HandlerScope", "InjectedCall", "Singletons"]
 
 HandlerT = TypeVar("HandlerT")
 
@@ -52,7 +52,7 @@ class Scope:
         made: Any = plan.make(*positional, **keywords)
         if isinstance(made, CoroutineType):
             made = cast("Any", await made)
-        enter, leave = _ways(cast("Any", type(made)))
+        enter, leave = ways(cast("Any", type(made)))
         if leave is None or any(made is argument for argument in (*positional, *keywords.values())):
             return made  # what is only handed on is ended by whoever made it
         entered = enter(made) if enter else None
@@ -224,39 +224,3 @@ class _Life:
         if not self.made.done():
             self._task.cancel()
         await asyncio.wait([self._task])
-
-
-def has_end(kind: Any) -> bool:
-    """Whether objects of *kind* are to be closed."""
-    return _ways(kind)[1] is not None
-
-
-@functools.lru_cache(maxsize=1024)
-def _ways(kind: Any) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
-    """How an object of *kind* is entered and left; the way to leave takes what ``__exit__`` takes."""
-    closes = next((close for close in ("aclose", "close") if _needs_no_arguments(kind, close)), None)
-    # To enter a lock is to take it. Conditions have "acquire" on the object only; pools have it, and close.
-    is_lock = closes is None and (hasattr(kind, "acquire") or hasattr(kind, "notify"))
-    for enter, leave in (("__aenter__", "__aexit__"), ("__enter__", "__exit__")):
-        if hasattr(kind, enter) and hasattr(kind, leave) and not is_lock:
-            return getattr(kind, enter), getattr(kind, leave)
-    if closes is None:
-        return None, None
-    return None, functools.partial(_close, closes)
-
-
-def _close(method: str, made: Any, *_exception: object) -> Any:
-    return getattr(made, method)()
-
-
-def _needs_no_arguments(kind: Any, name: str) -> bool:
-    method = getattr(kind, name, None)
-    if not callable(method):
-        return False
-    try:
-        signature_of(method).bind(None)
-    except TypeError:
-        return False
-    except ValueError:  # a method written in C that does not tell
-        pass
-    return True

@@ -5,19 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from typing_extensions import TypeIs
 
 from agentserver._hosting.hooks import failed_at_startup
-from agentserver._services.collection import ServiceCollection, ServiceProvider
-from agentserver._services.planner import result_of
-from agentserver._services.scopes import has_end
+from agentserver._services.ends import has_end
 from agentserver._services.signature import signature_of
 from agentserver.errors import HandlerError, StartupError
 from agentserver.invocations._handler_definition import HandlerDefinition, define, is_handler
 from agentserver.invocations._handler_factory import REQUEST_TYPES, HandlerFactory, PlainHandlerFactory
 from agentserver.invocations.handler import InvocationHandler
+
+if TYPE_CHECKING:
+    from agentserver._services.collection import ServiceProvider
 
 Made: TypeAlias = (
     InvocationHandler
@@ -47,7 +48,10 @@ def handler_factory(
             return PlainHandlerFactory(lambda: handler)
         if _makes_at_once(handler) and not _asks_for_something(handler) and not has_end(offered.type):
             return PlainHandlerFactory(cast("Callable[[], InvocationHandler]", handler))
-    return (provider or ServiceCollection().build(REQUEST_TYPES)).handler_factory(handler)
+        from agentserver._services.collection import ServiceCollection  # most handlers ask for nothing
+
+        provider = ServiceCollection().build(REQUEST_TYPES)
+    return provider.handler_factory(handler)
 
 
 def definition(handler: HandlerSource) -> HandlerDefinition:
@@ -78,6 +82,8 @@ def definition(handler: HandlerSource) -> HandlerDefinition:
 
 
 def _result_type(factory: Callable[..., Any]) -> type[Any] | None:
+    from agentserver._services.planner import result_of  # most handlers are classes
+
     made = result_of(factory)
     if made is None or made in (Any, object) or inspect.isabstract(made):
         return None

@@ -18,11 +18,11 @@ from agentserver.invocations._endpoints import Endpoints
 from agentserver.invocations._handler_definition import HandlerDefinition
 from agentserver.invocations._handler_factory import REQUEST_TYPES, HandlerFactory, PlainHandlerFactory
 from agentserver.invocations._handler_source import HandlerSource, definition, handler_factory
-from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.wire import INVOCATIONS_PROTOCOL, INVOCATIONS_WS_PROTOCOL
 
 if TYPE_CHECKING:
     from agentserver.invocations._durable_service import DurableService
+    from agentserver.invocations.options import InvocationsServerOptions
 
 
 class AgentHostBuilder(HostBuilder):
@@ -160,6 +160,7 @@ def routes_of(
         from agentserver.invocations._websocket_endpoint import (
             WebSocketEndpoint,  # HTTP alone does not pay for it
         )
+        from agentserver.invocations.options import InvocationsServerOptions
 
         endpoint = WebSocketEndpoint(made, host, options or InvocationsServerOptions())
         routes += endpoint.routes(offered.interface.websockets)

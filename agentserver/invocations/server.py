@@ -17,7 +17,6 @@ from agentserver._http.lifetime import Lifetime
 from agentserver._http.pipeline import Pipeline
 from agentserver._http.router import RouteTable
 from agentserver._http.server_header import server_header_segment
-from agentserver._services.collection import ServiceCollection
 from agentserver._telemetry.logging import configure_logging
 from agentserver._telemetry.setup import Telemetry, TracingOptions
 from agentserver.environment import FoundryEnvironment
@@ -25,13 +24,14 @@ from agentserver.errors import StartupError
 from agentserver.invocations._handler_factory import REQUEST_TYPES
 from agentserver.invocations._handler_source import HandlerSource, definition
 from agentserver.invocations.builder import AgentHost, AgentHostBuilder, durable_service, routes_of
-from agentserver.invocations.options import InvocationsServerOptions
 from agentserver.options import AgentHostOptions
 
 if TYPE_CHECKING:
+    from agentserver._services.collection import ServiceCollection
     from agentserver.invocations._durable_service import DurableService
+    from agentserver.invocations.options import InvocationsServerOptions
 
-__all__ = ["InvocationsServer", "InvocationsServerOptions", "map_invocations_server"]
+__all__ = ["InvocationsServer", "map_invocations_server"]
 
 
 class InvocationsServer:
