@@ -47,7 +47,10 @@ class AgentHostBuilder(HostBuilder):
         Raises:
             StartupError: If the handler cannot serve.
         """
-        check_kind(options, InvocationsServerOptions, "options")
+        if options is not None:
+            from agentserver.invocations.options import InvocationsServerOptions  # most agents have none
+
+            check_kind(options, InvocationsServerOptions, "options")
         offered = definition(handler)
         durable = durable_service(offered)
         if durable is not None:

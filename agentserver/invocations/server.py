@@ -98,7 +98,10 @@ def map_invocations_server(
             used.
     """
     check_kind(options, AgentHostOptions, "options")
-    check_kind(invocations, InvocationsServerOptions, "invocations")
+    if invocations is not None:
+        from agentserver.invocations.options import InvocationsServerOptions  # most agents have none
+
+        check_kind(invocations, InvocationsServerOptions, "invocations")
     check_kind(environment, FoundryEnvironment, "environment")
     provider = None if services is None else services.build(REQUEST_TYPES)
     options = options or AgentHostOptions()
