@@ -47,10 +47,7 @@ class AgentHostBuilder(HostBuilder):
         Raises:
             StartupError: If the handler cannot serve.
         """
-        if options is not None:
-            from agentserver.invocations.options import InvocationsServerOptions  # most agents have none
-
-            check_kind(options, InvocationsServerOptions, "options")
+        check_protocol_options(options, "options")
         offered = definition(handler)
         durable = durable_service(offered)
         if durable is not None:
@@ -116,6 +113,18 @@ def durable_service(offered: HandlerDefinition) -> DurableService | None:
     from agentserver.invocations._durable_service import DurableService
 
     return DurableService(offered, durable)
+
+
+def check_protocol_options(options: object, name: str) -> None:
+    """Check that *options*, given as *name*, are `InvocationsServerOptions` or ``None``.
+
+    Raises:
+        ConfigurationError: If not.
+    """
+    if options is not None:
+        from agentserver.invocations.options import InvocationsServerOptions  # most agents have none
+
+        check_kind(options, InvocationsServerOptions, name)
 
 
 def routes_of(

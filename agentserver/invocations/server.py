@@ -23,7 +23,13 @@ from agentserver.environment import FoundryEnvironment
 from agentserver.errors import StartupError
 from agentserver.invocations._handler_factory import REQUEST_TYPES
 from agentserver.invocations._handler_source import HandlerSource, definition
-from agentserver.invocations.builder import AgentHost, AgentHostBuilder, durable_service, routes_of
+from agentserver.invocations.builder import (
+    AgentHost,
+    AgentHostBuilder,
+    check_protocol_options,
+    durable_service,
+    routes_of,
+)
 from agentserver.options import AgentHostOptions
 
 if TYPE_CHECKING:
@@ -98,10 +104,7 @@ def map_invocations_server(
             used.
     """
     check_kind(options, AgentHostOptions, "options")
-    if invocations is not None:
-        from agentserver.invocations.options import InvocationsServerOptions  # most agents have none
-
-        check_kind(invocations, InvocationsServerOptions, "invocations")
+    check_protocol_options(invocations, "invocations")
     check_kind(environment, FoundryEnvironment, "environment")
     provider = None if services is None else services.build(REQUEST_TYPES)
     options = options or AgentHostOptions()
