@@ -29,6 +29,7 @@ from tests.durable.test_openapi import Anything, Writer
 from tests.typed.contracts import CONTRACTS, agent_of
 
 ROOT: Final = Path(__file__).parents[1]
+DURABLE: Final[tuple[Any, ...]] = (Writer, Anything)  # whose abstract methods the framework stands in for
 # What a tool says of style is no error: we have no licence to name, no list of servers of the user's.
 REDOCLY: Final = """\
 rules:
@@ -46,9 +47,7 @@ rules:
 
 def openapi_documents() -> Iterator[tuple[str, Any]]:
     """A document of each contract and of two durable handlers, in both versions, by name."""
-    writer: Any = Writer  # the framework answers in place of its abstract methods
-    anything: Any = Anything
-    for runs in (writer, anything):
+    for runs in DURABLE:
         for version in ("3.1", "3.2"):
             document = runs_openapi_of(define(runs), types_of(runs), version=version)
             yield f"{runs.__name__.lower()}-{version}", plain(document)
@@ -65,7 +64,8 @@ def asyncapi_documents() -> Iterator[tuple[str, Any]]:
 
     And one of durable actions.
     """
-    yield "durable", plain(runs_asyncapi_of(define(Writer), types_of(Writer)))
+    runs = DURABLE[0]
+    yield "durable", plain(runs_asyncapi_of(define(runs), types_of(runs)))
     for name, (taken, given, _) in CONTRACTS.items():
         if name == "union_of_engines":  # told apart as events alone
             continue
