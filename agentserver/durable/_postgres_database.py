@@ -117,10 +117,11 @@ def address_of(url: str, agent: str) -> Address:
     """
     try:
         parts = urlsplit(url)
-        shown = f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+        asked = dict(parse_qsl(parts.query))
+        host, port = parts.hostname or asked.get("host", "localhost"), parts.port or asked.get("port", 5432)
     except ValueError as error:
         raise ConfigurationError(f"{STORE_VARIABLE} is no address of a database: {error}") from None
-    asked = dict(parse_qsl(parts.query))
+    shown = f"{host}:{port}{parts.path}"
     named = "_".join(word for word in ("agentserver", agent) if word)
     schema = asked.pop("schema", re.sub(r"[^a-z0-9_]", "_", named.lower())[:48])
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,47}", schema):

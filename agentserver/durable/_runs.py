@@ -8,17 +8,19 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agentserver._telemetry.run_telemetry import RunTelemetry
 from agentserver.durable._attempt import Attempt
 from agentserver.durable._engine import DisplacedError, Engine, Filter, SharedEngine, StoreUnavailableError
-from agentserver.durable._exchange import LOOK_EVERY, Exchange
 from agentserver.durable._feed import Feeds
 from agentserver.durable._records import Changes, Created, End, Event, Journal, NewRun, RunRecord, Status
 from agentserver.durable.options import Durable
 from agentserver.durable.run import Run
 from agentserver.errors import InvocationError, TooManyRequestsError
+
+if TYPE_CHECKING:
+    from agentserver.durable._exchange import Exchange
 
 logger = logging.getLogger("agentserver")
 
@@ -77,6 +79,8 @@ class Runs:
         self._attempts: dict[str, Attempt] = {}
         self._exchange: Exchange | None = None
         if isinstance(engine, SharedEngine):
+            from agentserver.durable._exchange import LOOK_EVERY, Exchange  # one process alone has none
+
             self._feeds = Feeds(engine, LOOK_EVERY)
             self._exchange = Exchange(
                 *(engine, self._feeds, self._attempts, self._launch, self._supersede),

@@ -92,7 +92,8 @@ def _is_plain(declared: Any) -> bool:
 
 def _named(handler: type[InvocationHandler]) -> tuple[Any, Any] | None:
     """The types that the base class of *handler* names."""
-    if not any(get_args(base) for kind in handler.__mro__ for base in vars(kind).get("__orig_bases__", ())):
+    users = (kind for kind in handler.__mro__ if "_interface" not in vars(kind))
+    if not any(get_args(base) for kind in users for base in vars(kind).get("__orig_bases__", ())):
         return None
     from agentserver._typed.parameters import arguments_of, parameters_of
 

@@ -76,7 +76,8 @@ def define(handler: Any) -> HandlerDefinition:
         raise HandlerError(f"{name} is no handler: derive it from InvocationHandler")
     interface = handler._interface
     missing = sorted(getattr(handler, "__abstractmethods__", ()))
-    own = _public_methods(handler) - interface.operations.keys()
+    known = interface.operations.keys() if handler._durable is None else {*interface.operations, "run"}
+    own = _public_methods(handler) - known
     if missing:
         raise HandlerError(_what_is_missing(handler, missing[0], own))
     handler._check()

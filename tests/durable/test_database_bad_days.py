@@ -160,6 +160,15 @@ async def test_a_password_is_never_said(server: PostgresServer) -> None:
     assert "geheim" not in str(raised.value)
 
 
+def test_the_place_that_is_shown_is_the_one_that_is_asked() -> None:
+    for url, shown in (
+        ("postgresql://u:secret@db:6000/runs", "db:6000/runs"),
+        ("postgresql://u@/runs?host=/run/sockets&port=6001", "/run/sockets:6001/runs"),
+        ("postgresql:///runs", "localhost:5432/runs"),
+    ):
+        assert address_of(url, "").shown == shown
+
+
 async def test_each_agent_has_a_schema_of_its_own_unless_one_is_named() -> None:
     assert address_of("postgresql://u:p@h/d", "My Agent").schema == "agentserver_my_agent"
     assert address_of("postgresql://u:p@h/d", "").schema == "agentserver"

@@ -105,8 +105,9 @@ class Judge:
 
     def check(self, schema: Any, value: Any) -> None:
         """Raise unless *value* is as *schema* says."""
-        root = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-        jsonschema.Draft202012Validator({**root, "components": self._document["components"]}).validate(value)
+        root = {**schema, "components": self._document["components"]}
+        checker: Any = jsonschema.Draft202012Validator(root)
+        checker.validate(value)
 
     async def judge(self, answer: aiohttp.ClientResponse) -> Any:
         """The body of *answer*, if all of it is in the document."""
