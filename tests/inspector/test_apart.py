@@ -42,7 +42,8 @@ async def test_run_loads_nothing_of_it_and_finds_everything_as_it_is(tmp_path: P
         told = await answer.json()
     unwanted = ("agentserver.inspector", "agentserver.cli.development", "agentserver.cli.relay")
     assert [name for name in told["modules"] if name.startswith(unwanted)] == []
-    assert told["replaced"] == ["agentserver._http.server", "aiohttp.web_server", "aiohttp.web_runner", "logging"]
+    own = ["agentserver._http.server", "aiohttp.web_server", "aiohttp.web_runner", "logging"]
+    assert told["replaced"] == own
     assert told["is_adjusted"] is False
 
 
