@@ -98,8 +98,7 @@ types: $(VENV)/.test  ## mypy and pyright, both strict
 	$(BIN)/mypy && for sample in $(filter-out $(WITH_VOICE) $(WITH_FRAMEWORK),$(notdir $(wildcard samples/*))); do $(BIN)/mypy samples/$$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-page-types:  ## the types of the inspector's page; needs npm
-	$(NPM) typescript@5.9.3
+page-types: build/node_modules/.typescript  ## the types of the inspector's page; needs npm
 	build/node_modules/.bin/tsc --noEmit --allowJs --checkJs --strict --target es2022 --module es2022 \
 		--moduleResolution bundler --lib es2023,dom,dom.iterable agentserver/inspector/page/app.js
 
@@ -186,6 +185,10 @@ docs-check: docs $(VENV)/.docs-check  ## some minutes: every page in headless Ch
 
 clean:
 	rm -rf $(VENV) $(PEER) benchmarks/.venv .mypy_cache .pytest_cache .ruff_cache .coverage dist build
+
+build/node_modules/.typescript: Makefile
+	$(NPM) typescript@5.9.3
+	@touch $@
 
 $(SCHEMATHESIS)/.made: pyproject.toml
 	$(PYTHON) -m venv $(SCHEMATHESIS)

@@ -48,6 +48,7 @@ _DOCUMENTS: Final = {
     "AsyncAPI, YAML": ASYNCAPI_YAML_ROUTE,
     "OpenAPI of the actions": ACTIONS_OPENAPI_ROUTE,
 }
+_NO_RUNS: Final = "The agent has no durable runs, or not this one"
 _COMMANDS: Final = frozenset({"reload", "terminate", "kill"})
 
 
@@ -172,7 +173,7 @@ class Interface:
     async def _runs(self, request: web.Request) -> web.Response:
         found, problem = await self._asked(f"{INVOCATIONS_ROUTE}?limit={_RUNS_LISTED}")
         runs: Any = cast("dict[str, Any]", found).get("runs", []) if isinstance(found, dict) else []
-        return web.json_response({"runs": runs, "problem": problem})
+        return web.json_response({"runs": runs, "problem": problem, "durable": problem != _NO_RUNS})
 
     async def _run(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -187,7 +188,7 @@ class Interface:
         except MistakeError as error:
             return None, str(error)
         if status in {404, 405}:
-            return None, "The agent has no durable runs, or not this one"
+            return None, _NO_RUNS
         if status != 200:
             return None, f"The agent answered {status}"
         try:

@@ -98,8 +98,8 @@ async def test_the_tap_costs_a_post_little() -> None:
             clock.connection.close()
     found = {name: clock.quarter() for name, clock in times.items()}
     print("\n", {name: f"{value * 1e6:.0f} µs, {value / found['off']:.2f}" for name, value in found.items()})
-    assert found["copies"] < 1.6 * found["off"]
-    assert found["copies and spans"] < 3 * found["off"]
+    assert found["copies"] < 1.4 * found["off"]
+    assert found["copies and spans"] < 2.5 * found["off"]  # docs/decisions/inspector.md says why not less
 
 
 class Clock:

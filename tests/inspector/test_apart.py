@@ -7,25 +7,44 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aiohttp
+
 import agentserver.inspector
 from tests.cli.process import clean_environment
+from tests.servers import running
 
 PAGE = Path(agentserver.inspector.__file__).with_name("page")
 RUNS = """
-import sys
-from agentserver.cli.parser import build, command_of
-command_of(build().parse_args(["run", "x.py"]).command)
-import agentserver, agentserver.cli.target, agentserver._hosting.process
-unwanted = ("agentserver.inspector", "agentserver.cli.development")
-print([name for name in sys.modules if name.startswith(unwanted)])
+import json, logging, sys
+from aiohttp import web
+from agentserver import InvocationHandler
+from agentserver._hosting.builder import HostBuilder
+from agentserver._http.server import HostServer
+
+class Telling(InvocationHandler):
+    async def handle(self, request, context):
+        replaced = (HostServer.__call__, web.Server.__call__, web.TCPSite, logging.Logger.callHandlers)
+        return {
+            "modules": sorted(sys.modules),
+            "replaced": [each.__module__ for each in replaced],
+            "is_adjusted": HostBuilder.adjust is not None,
+        }
 """
 
 
-def test_run_imports_nothing_of_it() -> None:
-    done = subprocess.run(
-        (sys.executable, "-c", RUNS), capture_output=True, text=True, check=True, env=clean_environment()
-    )
-    assert done.stdout.strip() == "[]"
+async def test_run_loads_nothing_of_it_and_finds_everything_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(RUNS)
+    async with (
+        running("-m", "agentserver.cli", "run", str(tmp_path / "agent.py")) as server,
+        aiohttp.ClientSession() as session,
+        session.post(f"{server.url}/invocations") as answer,
+    ):
+        told = await answer.json()
+    unwanted = ("agentserver.inspector", "agentserver.cli.development", "agentserver.cli.relay")
+    assert [name for name in told["modules"] if name.startswith(unwanted)] == []
+    own = ["agentserver._http.server", "aiohttp.web_server", "aiohttp.web_runner", "logging"]
+    assert told["replaced"] == own
+    assert told["is_adjusted"] is False
 
 
 def test_without_opentelemetry_there_are_no_spans_and_nothing_else_is_missing() -> None:

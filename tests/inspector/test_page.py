@@ -167,7 +167,7 @@ async def test_the_log_the_environment_and_the_documents_are_shown(page: Page, d
     await dev.invoke("log something to find")
     await page.click("Log")
     await page.fill("Filter", "something to find")
-    await page.until("document.body.innerText.includes('Log, 1 records')")
+    await page.until("document.body.innerText.includes('Log, 1 record')")
     await page.click("Environment")
     await page.until("document.body.innerText.includes('GET /readiness: 200')")
     assert "AGENTSERVER_LOG_LEVEL" in await page.text()
@@ -179,7 +179,7 @@ async def test_the_keyboard_alone_sends_a_call_and_reads_its_answer(page: Page) 
     await page.run("document.querySelector('[role=tab][aria-selected=true]').focus()")
     await page.press("ArrowRight", "ArrowLeft", "Home")
     assert await page.run("document.activeElement.id") == "tab-Invoke"
-    await page.press("Tab", "Tab", "Tab")
+    await page.press("Tab", "Tab", "Tab", "Tab")
     assert await page.run("document.activeElement.labels[0].textContent") == "Body"
     await page.press("x")
     await page.press("Enter", modifiers=2)

@@ -32,7 +32,7 @@ export function actionsTab() {
   return h("div", { class: "split" },
     h("div", {}, connectForm(call, () => isOpen.value), actionForm(), closeButton()),
     h("section", { "aria-label": "Invocations" },
-      h("h2", {}, () => `Invocations, ${invocations.value.length}, ${running(invocations.value)} running`),
+      h("h2", {}, () => `Invocations, ${invocations.value.length}${invocations.value.length ? `, ${running(invocations.value)} running` : ""}`),
       h("p", { class: "error", role: "alert" }, () => (call.value && failures.value[call.value]) || ""),
       h("table", {},
         h("thead", {}, h("tr", {}, ...["Invocation", "State", "Chunks", "Time", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, "What to do"))))),
@@ -120,7 +120,7 @@ function row(id, byId, chosen) {
  */
 function frames(invocations, chosen) {
   const id = chosen.value;
-  if (id === null) return h("p", { class: "hint" }, "Choose an invocation to see its frames.");
+  if (id === null) return h("p", { class: "hint" }, invocations.value.length ? "Choose an invocation to see its frames." : "Connect, and invoke an action.");
   const opened = signal(/** @type {Framed | null} */ (null));
   return h("div", { class: "timeline" },
     h("h3", {}, `Frames of ${line(id)}`),

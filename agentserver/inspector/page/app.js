@@ -116,6 +116,10 @@ function panels() {
   });
 }
 
+effect(() => {
+  const name = about.value.target.split("/").at(-1);
+  document.title = name ? `${name} · agentserver inspector` : "agentserver inspector";
+});
 document.body.append(header(), h("nav", {}, tabs()), h("main", {}, ...panels()), liveRegion());
 followDocuments();
 void follow();

@@ -59,7 +59,7 @@ function headline(found) {
   const words = [`${found.method} ${found.path}`];
   if (found.status !== null) words.push(`${found.status} ${found.response?.reason ?? ""}`.trim());
   if (found.first !== null && found.duration !== null) words.push(`first ${duration(found.first)}`);
-  words.push(duration(found.duration));
+  words.push(found.end ? duration(found.duration) : "open");
   if (found.closed) words.push(closeWords(found.closed));
   else if (found.end && found.end !== "complete") words.push(found.end);
   return words.join(" · ");

@@ -8,6 +8,14 @@ export function size(bytes) {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
+/**
+ * @param {number} count
+ * @param {string} noun
+ */
+export function plural(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** @param {number | null} milliseconds */
 export function duration(milliseconds) {
   if (milliseconds === null) return "…";

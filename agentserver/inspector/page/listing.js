@@ -7,9 +7,9 @@ const BEYOND = 8;
 /**
  * @template T
  * @param {{label: string, items: () => T[], row: (item: T) => (Node | string)[], key: (item: T) => number | string,
- *   choose: (item: T) => void, chosen?: () => number | string | null, follows?: () => boolean, tall?: boolean,
+ *   choose: (item: T) => void, chosen?: () => number | string | null, follows?: () => boolean, tall?: boolean, fits?: boolean,
  *   turn?: (item: T, isOpen: boolean) => void}} options `items` are read anew when their signals change; `follows`
- *   says whether the newest row is kept in sight; `turn` folds a row, or unfolds it
+ *   says whether the newest row is kept in sight; `turn` folds a row, or unfolds it; what `fits` is no higher than its rows
  */
 export function listing(options) {
   const id = newId();
@@ -39,6 +39,7 @@ export function listing(options) {
   effect(() => {
     const items = options.items();
     space.style.height = `${items.length * ROW}px`;
+    if (options.fits) box.style.height = `${items.length * ROW + 2}px`; // with its border
     if (options.follows?.()) box.scrollTop = items.length * ROW;
     const first = Math.max(0, Math.floor(top.value / ROW) - BEYOND);
     const last = Math.min(items.length, Math.ceil((top.value + height.value) / ROW) + BEYOND);

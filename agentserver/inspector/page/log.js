@@ -1,7 +1,7 @@
 // Log: what the agent and agentserver dev have logged.
 import { computed, h, signal } from "./dom.js";
 import { filtered } from "./filtered.js";
-import { line, time } from "./format.js";
+import { line, plural, time } from "./format.js";
 import { listing } from "./listing.js";
 import { valueOf } from "./request.js";
 import { began, logs } from "./store.js";
@@ -21,7 +21,7 @@ export function logTab() {
   return h(
     "div",
     {},
-    h("h2", {}, () => `Log, ${listed.value.length} records`),
+    h("h2", {}, () => `Log, ${plural(listed.value.length, "record")}`),
     h("div", { class: "row" },
       ...controls,
       h("label", {}, "Level ", h("select", {

@@ -103,7 +103,9 @@ export function requestForm(call, before = []) {
     h("h2", {}, "Request"),
     h("div", { class: "row" },
       labelled("Method", choice("method", ["POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS"])),
-      labelled("Path", input("path"), "grow")),
+      labelled("Path", input("path"), "grow"),
+      h("button", { type: "submit", class: "primary" }, "Send")),
+    h("p", { class: "error", role: "alert" }, () => problem.value),
     ...before,
     labelled("Body", h("textarea", {
       rows: 10,
@@ -114,6 +116,7 @@ export function requestForm(call, before = []) {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
       },
     }), "block"),
+    h("p", { class: "hint" }, "Ctrl+Enter in the body sends it too."),
     h("div", { class: "row" },
       labelled("Content type", input("type", { placeholder: "by the body" }), "grow"),
       labelled("Session", input("session", { placeholder: "a new one" }), "grow"),
@@ -128,10 +131,6 @@ export function requestForm(call, before = []) {
     h("fieldset", { class: "row" }, h("legend", {}, "Faults"),
       labelled("Read slowly, bytes a second", input("rate", { type: "number", min: 0, placeholder: "as they come" })),
       labelled("Leave after so many bytes", input("drop", { type: "number", min: 0, placeholder: "never" }))),
-    h("div", { class: "row" },
-      h("button", { type: "submit", class: "primary" }, "Send"),
-      h("span", { class: "hint" }, "Ctrl+Enter in the body")),
-    h("p", { class: "error", role: "alert" }, () => problem.value),
   );
   return form;
 }

@@ -25,6 +25,7 @@ const ENDS = new Set(["completed", "failed", "cancelled"]);
 export function runsTab() {
   const runs = signal(/** @type {Run[]} */ ([]));
   const problem = signal("");
+  const isDurable = signal(true);
   const chosen = signal(sessionStorage.getItem(KEY));
   const shown = signal(/** @type {{run: Run, steps: Step[]} | null} */ (null));
   const call = signal(/** @type {number | null} */ (null));
@@ -38,7 +39,8 @@ export function runsTab() {
       const id = chosen.peek();
       const found = id === null ? null : await get(`/api/runs/${encodeURIComponent(id)}`);
       if (found?.run) shown.value = found;
-      problem.value = listed.problem || found?.problem || "";
+      isDurable.value = listed.durable;
+      problem.value = listed.durable ? listed.problem || found?.problem || "" : "";
     } catch (error) {
       problem.value = String(error instanceof Error ? error.message : error);
     }
@@ -68,6 +70,7 @@ export function runsTab() {
       h("h2", {}, () => `Runs, ${runs.value.length}`),
       h("div", { class: "row" }, h("button", { type: "button", onclick: () => void look() }, "Look again")),
       h("p", { class: "error", role: "alert" }, () => problem.value),
+      h("p", { class: "hint" }, () => (isDurable.value ? "" : "The agent has no durable runs.")),
       h("table", {},
         h("thead", {}, h("tr", {}, ...["Run", "Status", "Attempt", "Events"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, () => ids.value.split("\n").filter(Boolean).map((id) => h("tr", {},
@@ -80,7 +83,8 @@ export function runsTab() {
           h("td", {}, () => byId.value.get(id)?.attempt),
           h("td", {}, () => byId.value.get(id)?.last_event_id)))))),
     h("section", { "aria-label": "Run" }, () => (chosen.value === null
-      ? h("p", { class: "hint" }, "Begin a run on Invoke, and choose it here.")
+      ? h("p", { class: "hint" }, () => (isDurable.value ? "Begin a run on Invoke, and choose it here."
+        : "A handler that is made durable has: class Agent(InvocationHandler, durable=True)."))
       : runView(chosen.value, isShown, call))));
 }
 

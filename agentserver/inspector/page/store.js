@@ -75,7 +75,8 @@ function takeExchanges(changed) {
 /** @param {TraceSummary[]} changed */
 function takeTraces(changed) {
   for (const each of changed) knownTraces.set(each.id, each);
-  knownTraces = new Map([...knownTraces].slice(-TRACES_KEPT));
+  // Told of at their ends, they are listed by their beginnings.
+  knownTraces = new Map([...knownTraces].sort(([, one], [, other]) => one.at - other.at).slice(-TRACES_KEPT));
   traces.value = [...knownTraces.values()];
 }
 

@@ -4,7 +4,7 @@ import { choose as chooseTab } from "./chosen.js";
 import { contentView } from "./content.js";
 import { computed, effect, h, signal } from "./dom.js";
 import { filtered } from "./filtered.js";
-import { duration, line, time } from "./format.js";
+import { duration, line, plural, time } from "./format.js";
 import { write } from "./json.js";
 import { listing } from "./listing.js";
 import { began, traces, tracesForgotten } from "./store.js";
@@ -57,12 +57,10 @@ export function tracesTab() {
 
 /** @param {Summary} each */
 function traceRow(each) {
-  const failed = each.failed ? `${each.failed} failed` : "";
   return [
     h("span", { class: "time" }, time(began.value + each.at)),
     h("span", { class: each.failed ? "text bad" : "text" }, line(each.name)),
-    h("span", { class: "size" }, `${each.spans} spans`),
-    h("span", { class: "size bad" }, failed),
+    h("span", { class: each.failed ? "size bad" : "size" }, each.failed ? `${each.failed} failed` : plural(each.spans, "span")),
     h("span", { class: "size" }, each.running ? "running" : duration(each.duration)),
   ];
 }
@@ -98,12 +96,14 @@ function waterfall() {
 
   return h("section", { "aria-label": "Trace" },
     h("p", { class: "error", role: "alert" }, () => problem.value),
-    () => (id.value === null ? h("p", { class: "hint" }, "Choose a trace.") : h("div", {},
+    () => (id.value === null ? h("p", { class: "hint" }, () => (traces.value.length ? "Choose a trace."
+      : "There is no trace yet: send something. Without OpenTelemetry's SDK (the extra telemetry) there will be none.")) : h("div", {},
       h("h2", { class: "headline" }, () => detail.value && headline(detail.value)),
       h("p", { class: "hint" }, "Left and Right fold and unfold what a span contains."),
       listing({
         label: "Spans",
         tall: true,
+        fits: true,
         items: () => rows.value,
         key: (row) => row.span.span,
         row: (row) => spanRow(row, end.value),
@@ -122,7 +122,7 @@ function waterfall() {
 
 /** @param {Detail} found */
 function headline(found) {
-  const parts = [line(found.name), `${found.spans} spans`, found.running ? `${found.running} running` : duration(found.duration)];
+  const parts = [line(found.name), plural(found.spans, "span"), found.running ? `${found.running} running` : duration(found.duration)];
   if (found.failed) parts.push(`${found.failed} failed`);
   if (found.dropped) parts.push(`${found.dropped} older ones dropped`);
   return parts.join(" · ");
