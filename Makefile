@@ -166,7 +166,7 @@ durable-bench: $(VENV)/.test  ## minutes: what a durable step costs, on SQLite o
 fuzz: $(VENV)/.test  ## some minutes: the same bytes to our server and to somebody else's, and clients that leave; SEED= repeats
 	$(BIN)/python -m fuzzing $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-compat: $(VENV)/.test  ## half an hour: the tests on the lowest and the newest aiohttp and OpenTelemetry, pre-releases too; and the newest frameworks
+compat: $(VENV)/.test  ## half an hour: the tests on the lowest and the newest aiohttp and OpenTelemetry, pre-releases too; the newest frameworks and Pipecat
 	$(BIN)/python -m compliance.compat $(ARGS)
 
 docs: $(VENV)/.docs  ## the documentation as a site, into build/site; a warning is an error

@@ -1,7 +1,8 @@
 """Many voice connections on one core: how late is the sound that comes back, and does memory stay flat?
 
 Each caller sends 20 ms of 16 kHz sound every 20 ms and gets it back. The agent has one core, the callers
-another. A frame is late by the time between its sending and its return. ``--pipecat`` sends it through a
+another. A frame is late by the time between its sending and its return; those of the first seconds, in which
+all connections are made, are counted by themselves. ``--pipecat`` sends it through a
 pipeline of Pipecat, transport to transport, instead of a raw handler.
 """
 
@@ -43,8 +44,8 @@ def pipecat_echo() -> Any:
     return importlib.import_module("benchmarks.voice_pipecat").PipecatEcho
 
 
-async def call(url: str, seconds: float, delays: list[float]) -> None:
-    """Talk for *seconds*, and add how long each frame took to *delays*."""
+async def call(url: str, seconds: float, beginning: list[float], delays: list[float]) -> None:
+    """Talk for *seconds*, and add how long each frame took to *beginning* and, later, to *delays*."""
     async with (
         aiohttp.ClientSession() as client,
         client.ws_connect(f"{url}/invocations_ws", compress=0) as websocket,
@@ -55,11 +56,12 @@ async def call(url: str, seconds: float, delays: list[float]) -> None:
                 if message.type is WSMsgType.BINARY:
                     now = time.perf_counter()
                     starts = range(0, len(message.data), PIECE)
-                    delays.extend(now - struct.unpack_from("<d", message.data, at)[0] for at in starts)
+                    late = [now - struct.unpack_from("<d", message.data, at)[0] for at in starts]
+                    (beginning if now < settled else delays).extend(late)
 
+        due = start = time.perf_counter()
+        settled = start + min(SETTLED, seconds / 2)
         listening = asyncio.create_task(listen())
-        start = time.perf_counter()
-        due = start
         while due < start + seconds:
             await websocket.send_bytes(struct.pack("<d", time.perf_counter()).ljust(PIECE, b"\1"))
             due += PERIOD
@@ -77,6 +79,7 @@ def resident(pid: int) -> float:
 
 async def measure(connections: int, seconds: float, kind: str) -> None:
     """Run it, and print what came out."""
+    beginning: list[float] = []
     delays: list[float] = []
     async with run_server("-m", "benchmarks.voice", "--serve", kind, wait=False) as server:
         await server.listens()
@@ -84,18 +87,24 @@ async def measure(connections: int, seconds: float, kind: str) -> None:
         os.sched_setaffinity(pid, {0})
         calls: list[asyncio.Task[None]] = []
         for _ in range(connections):  # spread over a period, as callers are
-            calls.append(asyncio.create_task(call(server.url, seconds, delays)))
+            calls.append(asyncio.create_task(call(server.url, seconds, beginning, delays)))
             await asyncio.sleep(PERIOD / connections)
         await asyncio.sleep(min(SETTLED, seconds / 2))
         before = resident(pid)
         await asyncio.sleep(max(0.0, seconds - 2 * SETTLED))
         after = resident(pid)
         await asyncio.gather(*calls)
+    sent, back = connections * round(seconds / PERIOD), len(beginning) + len(delays)
+    print(f"{kind}: {connections} connections, {back} of {sent} frames back")
+    first = f"{min(SETTLED, seconds / 2):g} s"
+    print(f"in the first {first}, as they connect: late by {parts(beginning)}; after that: {parts(delays)}")
+    print(f"memory: {before:.1f} MB after {first}, {after:.1f} MB at the end")
+
+
+def parts(delays: list[float]) -> str:
+    """How late most of *delays* are, and the last of them."""
     cuts = statistics.quantiles(delays, n=1000)
-    late = ", ".join(f"p{part / 10:g} {cuts[part - 1] * 1e3:.1f} ms" for part in (500, 990, 999))
-    sent = connections * round(seconds / PERIOD)
-    print(f"{kind}: {connections} connections, {len(delays)} of {sent} frames back; late by {late}")
-    print(f"memory: {before:.1f} MB after {min(SETTLED, seconds / 2):g} s, {after:.1f} MB at the end")
+    return ", ".join(f"p{part / 10:g} {cuts[part - 1] * 1e3:.1f} ms" for part in (500, 990, 999))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

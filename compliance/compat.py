@@ -3,7 +3,7 @@
 The ranges in ``pyproject.toml`` say what this has proved, no more. *Lowest* is the lower bound of each range;
 *newest* is whatever the package index has, pre-releases and releases above the range included, so that a
 change in a library is known before its users are. *Frameworks* runs the tests of the adapters on the newest
-releases of the agent frameworks, above the range too.
+releases of the agent frameworks, and *voice* those of voice on the newest Pipecat, above the range too.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ FRAMEWORKS: Final[tuple[str, ...]] = (
     "pydantic-ai-slim[openai]",
 )
 _EXTRAS: Final = "agent-framework,langgraph,openai-agents,pydantic-ai"
+VOICE: Final = ROOT / "tests" / "voice" / "requirements.txt"
+_SIDE_BY_SIDE: Final = ("-n", "2", "--dist", "loadfile")
+# Pipecat imports it from Python 3.11 on; voice is tested one thing after the other, for it measures.
+_ONE_BY_ONE: Final = ("-W", "ignore:'audioop' is deprecated:DeprecationWarning")
 _IN_PARALLEL: Final = "not alone and not browser and not long and not postgres"  # as make test
 _DEPENDENCY: Final = re.compile(r'"(?P<name>[a-z-]+)>=(?P<lowest>[0-9.]+)')
 _PINNED: Final = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==")
@@ -41,6 +45,12 @@ def lower_bounds(pyproject: str) -> dict[str, str]:
     """The lower bound of each library's range, as the text of ``pyproject.toml`` has it."""
     found = {match["name"]: match["lowest"] for match in _DEPENDENCY.finditer(pyproject)}
     return {name: found[name] for name in LIBRARIES}
+
+
+def without_versions(requirements: str) -> list[str]:
+    """What the lines of *requirements* name, whichever version they pin."""
+    lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
+    return [line.partition("==")[0] for line in lines if line]
 
 
 def others(lock: str) -> str:
@@ -62,6 +72,7 @@ class Wanted(NamedTuple):
         libraries: Whose versions are shown.
         extras: Extras of the project beside those that every test needs.
         tests: What is run if nothing else is asked for; nothing is all.
+        pytest: How: options of pytest.
     """
 
     requirements: list[str]
@@ -69,6 +80,7 @@ class Wanted(NamedTuple):
     libraries: tuple[str, ...] = LIBRARIES
     extras: str = ""
     tests: tuple[str, ...] = ()
+    pytest: tuple[str, ...] = _SIDE_BY_SIDE
 
 
 def make_environment(name: str, wanted: Wanted) -> Path:
@@ -113,16 +125,18 @@ def versions(python: Path, libraries: tuple[str, ...]) -> str:
 def main() -> int:
     """Make the environments and run the tests in each; 1 if one fails."""
     parser = argparse.ArgumentParser(prog="python -m compliance.compat", description=__doc__)
-    parser.add_argument("--only", choices=("lowest", "newest", "frameworks"), help="run one of them")
+    parser.add_argument("--only", choices=("lowest", "newest", "frameworks", "voice"), help="run one of them")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, such as tests/http")
     arguments = parser.parse_args()
     lowest = [
         f"{name}=={bound}" for name, bound in lower_bounds((ROOT / "pyproject.toml").read_text()).items()
     ]
+    voice = tuple(without_versions(VOICE.read_text()))
     environments = {
         "lowest": Wanted(lowest),
         "newest": Wanted([*LIBRARIES], ("--pre",)),
         "frameworks": Wanted([*FRAMEWORKS], (), FRAMEWORKS, f",{_EXTRAS}", ("tests/frameworks",)),
+        "voice": Wanted([*voice], (), voice, ",pipecat", ("tests/voice",), _ONE_BY_ONE),
     }
     failed: list[str] = []
     for name, wanted in environments.items():
@@ -132,7 +146,7 @@ def main() -> int:
         print(f"{name}: {versions(python, wanted.libraries)}", flush=True)
         tests = arguments.pytest or wanted.tests
         if subprocess.run(
-            [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", _IN_PARALLEL, *tests],
+            [python, "-m", "pytest", "-q", *wanted.pytest, "-m", _IN_PARALLEL, *tests],
             cwd=ROOT,
             check=False,
         ).returncode:

@@ -96,7 +96,9 @@ async def test_the_run_waits_for_a_person_whose_answer_is_the_next_call(
     assert "ToolCall" not in types(events)
     done = events[-1]
     assert isinstance(done, Done)
-    assert ("refunded A-7" in done.output) is approved
+    # What an interrupt of LangGraph means is the graph's own; the others tell their model why.
+    denied = {"The tool says: too late", "The tool says: no: False"}
+    assert done.output in ({"The tool says: refunded A-7"} if approved else denied)
     assert done.usage == Usage(10, 5)
     assert (await ask(agent, "bye", session))[1]["output"] == "You said: bye (2)"
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
 
 pytest.importorskip("langgraph", reason="make frameworks-test installs it")
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
@@ -157,3 +163,52 @@ async def test_a_model_that_does_not_stream_is_heard_whole(model: StandIn) -> No
             TextDelta("You said: hello (1)"),
             Done("You said: hello (1)", Usage(10, 5)),
         ]
+
+
+class Stubborn(BaseChatModel):
+    """Goes on when it is cancelled, as `asyncio.wait_for` may before Python 3.12."""
+
+    speaks: Any
+    left: Any
+
+    @property
+    def _llm_type(self) -> str:
+        return "stubborn"
+
+    def _generate(self, *_: Any, **__: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=AIMessageChunk(content="One "))
+        self.speaks.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        try:
+            for _word in range(1000):
+                yield ChatGenerationChunk(message=AIMessageChunk(content="moment "))
+                await asyncio.sleep(0.02)
+        finally:
+            self.left.set()
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 11) or sys.version_info >= (3, 12), reason="3.12 loses none; 3.10 cannot know"
+)
+async def test_a_model_whose_cancellation_is_lost_ends_with_its_next_word() -> None:
+    model = Stubborn(speaks=asyncio.Event(), left=asyncio.Event())
+
+    async def speak(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("speak", speak)
+    builder.add_edge(START, "speak")
+
+    class Speaking(LangGraphHandler):
+        graph: Any = builder.compile()
+
+    async with on_socket(Speaking) as agent:
+        leaving = asyncio.create_task(stream(agent, "go", new_session()))
+        await asyncio.wait_for(model.speaks.wait(), 10)
+        leaving.cancel()
+        await asyncio.wait_for(model.left.wait(), 5)

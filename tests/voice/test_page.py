@@ -14,6 +14,7 @@ from tests.servers import ROOT, running
 from tests.voice.caller import calling
 
 PAGE = "docs/voice.md"
+PINS = "tests/voice/requirements.txt"
 
 
 @pytest.mark.asyncio
@@ -34,3 +35,10 @@ def test_the_tables_have_every_message_with_its_members() -> None:
         members = re.findall(r"`(\w+)`(?=[,;:]? ?)", row)
         assert {*kind.__struct_fields__} <= {*members}, kind
     assert str(voice.TAKEN_OVER) in text
+
+
+def test_the_page_names_the_versions_that_are_pinned() -> None:
+    pinned = re.findall(r"^[\w-]+(?:\[\w+\])?==(\S+)$", (ROOT / PINS).read_text(), re.MULTILINE)
+    assert len(pinned) == 2
+    for version in pinned:
+        assert re.search(rf"versions tried are .*\b{re.escape(version)}\b", (ROOT / PAGE).read_text())

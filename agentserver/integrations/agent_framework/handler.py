@@ -75,11 +75,7 @@ class AgentFrameworkHandler(AgentHandler):
         asked = [Content.from_dict(one) for one in kept["asked"]]
         calls = [content.function_call for content in asked if content.function_call is not None]
         turn.held = {call.call_id: call.name for call in calls}
-        answers = [
-            content.to_function_approval_response(bool(turn.answer_to(content.id or "").approved))
-            for content in asked
-        ]
-        return session, Message("user", answers)
+        return session, _answers(turn, asked)
 
 
 class _Speech:
@@ -137,6 +133,21 @@ def _outcome(turn: Turn, session: AgentSession, response: AgentResponse[Any]) ->
         usage = Usage(used.get("input_token_count") or 0, used.get("output_token_count") or 0)
     value = response.value
     return Done(response.text if value is None else to_jsonable_python(value), usage)
+
+
+def _answers(turn: Turn, asked: Sequence[Content]) -> Message:
+    """What the person says to what was *asked* in *turn*."""
+    denied: list[Content] = []
+    said: list[Content] = []
+    for content in asked:
+        answer = turn.answer_to(content.id or "")
+        said.append(content.to_function_approval_response(bool(answer.approved)))
+        call = content.function_call
+        if answer.reason and not answer.approved and call is not None and call.call_id is not None:
+            denied.append(Content.from_function_result(call.call_id, result=answer.reason))
+    # A denial has no place for a reason; a result of the call has. But beside approvals of the same turn the
+    # framework does not take results: it would ask once more.
+    return Message("tool", denied) if len(denied) == len(said) else Message("user", said)
 
 
 def _request(content: Content) -> HumanRequest:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
@@ -38,6 +40,10 @@ from agentserver.integrations.langgraph._checkpoints import (
 )
 
 __all__ = ["LangGraphHandler"]
+
+# Before Python 3.12 a model that waits with `asyncio.wait_for`, as langchain-openai's does, may lose a
+# cancellation that comes with one of its chunks; from 3.11 on a task can say that it was cancelled.
+_MAY_LOSE_CANCELLATIONS: Final = (3, 11) <= sys.version_info < (3, 12)
 
 
 class LangGraphHandler(AgentHandler):
@@ -115,6 +121,8 @@ class LangGraphHandler(AgentHandler):
             spans = LangChainSpans()
             turn.ending.push(spans.over)
             callbacks = (*callbacks, spans)
+        if _MAY_LOSE_CANCELLATIONS:
+            callbacks = (*callbacks, _Leaving())
         return merge_configs(self.config(turn), _place(turn).config, {"callbacks": [*callbacks]})
 
     async def _load(self, turn: Turn) -> None:
@@ -140,6 +148,20 @@ class LangGraphHandler(AgentHandler):
 def _place(turn: Turn) -> Place:
     assert isinstance(turn.held, Place)
     return turn.held
+
+
+class _Leaving(BaseCallbackHandler):
+    """Cancels a model that says something although the task that has begun the run was cancelled."""
+
+    run_inline = True  # in the model's own task
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+
+    def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
+        """The model has said *token*."""
+        if sys.version_info >= (3, 11) and self._task is not None and self._task.cancelling():
+            raise asyncio.CancelledError
 
 
 class _Used(BaseCallbackHandler):
