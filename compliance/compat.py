@@ -61,6 +61,7 @@ class Wanted(NamedTuple):
         options: How: options of ``pip install``.
         libraries: Whose versions are shown.
         extras: Extras of the project beside those that every test needs.
+        groups: Dependency groups of the project.
         tests: What is run if nothing else is asked for; nothing is all.
     """
 
@@ -68,6 +69,7 @@ class Wanted(NamedTuple):
     options: tuple[str, ...] = ()
     libraries: tuple[str, ...] = LIBRARIES
     extras: str = ""
+    groups: tuple[str, ...] = ("test", "lint", "docs")  # as for make test: some tests run a type checker
     tests: tuple[str, ...] = ()
 
 
@@ -87,8 +89,7 @@ def make_environment(name: str, wanted: Wanted) -> Path:
             *pip,
             "--editable",
             f".[telemetry,cli,postgres{wanted.extras}]",
-            "--group",
-            "test",
+            *(word for group in wanted.groups for word in ("--group", group)),
             "--constraint",
             constraints,
         ],
@@ -122,7 +123,7 @@ def main() -> int:
     environments = {
         "lowest": Wanted(lowest),
         "newest": Wanted([*LIBRARIES], ("--pre",)),
-        "frameworks": Wanted([*FRAMEWORKS], (), FRAMEWORKS, f",{_EXTRAS}", ("tests/frameworks",)),
+        "frameworks": Wanted([*FRAMEWORKS], (), FRAMEWORKS, f",{_EXTRAS}", ("test",), ("tests/frameworks",)),
     }
     failed: list[str] = []
     for name, wanted in environments.items():
