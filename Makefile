@@ -54,7 +54,8 @@ test-parallel: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(PARALLEL)' $(MEASURE) $(ARGS)
 
 coverage: MEASURE := $(COVERAGE)
-coverage: test-parallel  ## some minutes: the same tests, measured through all processes they start; below 95 % it fails
+coverage: export COLD := 1
+coverage: test-parallel  ## some minutes: the same tests, measured through all processes they start, each anew; below 95 % it fails
 
 test-long: $(VENV)/.test  ## some minutes: the tests that make test has only a short form of
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'long and not alone and not browser and not postgres' $(ARGS)

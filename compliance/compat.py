@@ -71,6 +71,7 @@ class Wanted(NamedTuple):
         options: How: options of ``pip install``.
         libraries: Whose versions are shown.
         extras: Extras of the project beside those that every test needs.
+        groups: Dependency groups of the project.
         tests: What is run if nothing else is asked for; nothing is all.
         pytest: How: options of pytest.
     """
@@ -79,6 +80,7 @@ class Wanted(NamedTuple):
     options: tuple[str, ...] = ()
     libraries: tuple[str, ...] = LIBRARIES
     extras: str = ""
+    groups: tuple[str, ...] = ("test", "lint", "docs")  # as for make test: some tests run a type checker
     tests: tuple[str, ...] = ()
     pytest: tuple[str, ...] = _SIDE_BY_SIDE
 
@@ -99,8 +101,7 @@ def make_environment(name: str, wanted: Wanted) -> Path:
             *pip,
             "--editable",
             f".[telemetry,cli,postgres{wanted.extras}]",
-            "--group",
-            "test",
+            *(word for group in wanted.groups for word in ("--group", group)),
             "--constraint",
             constraints,
         ],
@@ -135,8 +136,8 @@ def main() -> int:
     environments = {
         "lowest": Wanted(lowest),
         "newest": Wanted([*LIBRARIES], ("--pre",)),
-        "frameworks": Wanted([*FRAMEWORKS], (), FRAMEWORKS, f",{_EXTRAS}", ("tests/frameworks",)),
-        "voice": Wanted([*voice], (), voice, ",pipecat", ("tests/voice",), _ONE_BY_ONE),
+        "frameworks": Wanted([*FRAMEWORKS], (), FRAMEWORKS, f",{_EXTRAS}", ("test",), ("tests/frameworks",)),
+        "voice": Wanted([*voice], (), voice, ",pipecat", ("test",), ("tests/voice",), _ONE_BY_ONE),
     }
     failed: list[str] = []
     for name, wanted in environments.items():

@@ -8,11 +8,13 @@ import signal
 import sys
 import tempfile
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.stage import Stage
+from tests.warm_start import installed
 
 GUARD = Path(__file__).parent / "loopback_only"
 
@@ -25,6 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_path(str(GUARD / "sitecustomize.py"))  # in this process Python has started long ago
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(GUARD), os.environ.get("PYTHONPATH"))))
+    starting = ExitStack()
+    starting.enter_context(installed())
+    config.add_cleanup(starting.close)
     if not is_worker(config):  # those of a parallel run write to the report of the one that started them
         handle, report = tempfile.mkstemp(prefix="refused-connections-")
         os.close(handle)

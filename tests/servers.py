@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -12,6 +12,7 @@ import aiohttp
 from agentserver.invocations._handler_source import HandlerSource
 from agentserver.testing import ServerProcess, free_port, on_socket, run_server
 from agentserver.testing.agent import Configure
+from tests.warm_start import warm_starts
 
 __all__ = ["DEADLINE", "ROOT", "ServerProcess", "exchange_raw", "free_port", "running", "serving"]
 
@@ -55,7 +56,11 @@ async def running(
 
     With *wait* off the block begins at once.
     """
-    async with run_server(*arguments, environment=environment, port=port, cwd=cwd, wait=False) as server:
+    async with AsyncExitStack() as stack:
+        with warm_starts():
+            server = await stack.enter_async_context(
+                run_server(*arguments, environment=environment, port=port, cwd=cwd, wait=False)
+            )
         if wait:
             await server.listens()
         yield server

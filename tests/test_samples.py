@@ -15,6 +15,7 @@ import pytest
 
 from tests.servers import ROOT, running
 from tests.stage import Stage
+from tests.warm_start import warm_starts
 
 SAMPLES = sorted(path for form in ("0[1-8]_*", "18_*", "20_*") for path in (ROOT / "samples").glob(form))
 BLOCK = re.compile(r"```bash\n(?P<command>curl .*?)```\s*```text\n(?P<answer>.*?)```", re.DOTALL)
@@ -49,12 +50,13 @@ def test_a_sample_gets_what_it_needs_and_its_clients_are_at_hand() -> None:
 async def test_a_sample_takes_its_port_and_so_does_its_client() -> None:
     sample = ROOT / "samples" / "10_websocket_actions"
     async with running(sample / "main.py") as server:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(sample / "client.py")),
-            env={**os.environ, "PORT": server.url.rpartition(":")[2]},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        with warm_starts():
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(sample / "client.py")),
+                env={**os.environ, "PORT": server.url.rpartition(":")[2]},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
         output, _ = await asyncio.wait_for(process.communicate(b"Why?\n"), 20)
     assert output.decode().startswith("> You asked: Why?")
 

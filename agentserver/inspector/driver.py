@@ -152,10 +152,11 @@ class Driver:
 
     async def _send(self, number: int, call: Call) -> None:
         limit = min(_PIECE, call.faults.rate or _PIECE)
+        data = call.encode(self.authority)
         reader, writer = await self._open(limit, "page", number)
         left = False
+        sending = asyncio.create_task(_write(writer, data))
         try:
-            sending = asyncio.create_task(_write(writer, call.encode(self.authority)))
             received = 0
             while piece := await reader.read(limit):
                 received += len(piece)
@@ -164,16 +165,16 @@ class Driver:
                     break
                 if call.faults.rate:
                     await asyncio.sleep(len(piece) / call.faults.rate)
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
         except asyncio.CancelledError:
             left = True
             raise
         finally:
+            sending.cancel()
             if left:
                 writer.transport.abort()
             else:
                 writer.close()
+            await asyncio.gather(sending, return_exceptions=True)  # the answer has said how it went
 
     async def _ask(self, data: bytes) -> tuple[int, str, bytes]:
         reader, writer = await self._open(_PIECE, HIDDEN, 0)

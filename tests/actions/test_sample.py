@@ -15,6 +15,7 @@ import pytest
 from tests.actions.conversation import conversing
 from tests.servers import DEADLINE, ROOT, ServerProcess, running
 from tests.test_samples import BLOCK, curl, needs_curl
+from tests.warm_start import warm_starts
 
 SAMPLE = ROOT / "samples" / "10_websocket_actions"
 README = (SAMPLE / "README.md").read_text()
@@ -62,9 +63,10 @@ class Terminal:
 @asynccontextmanager
 async def terminal(*arguments: str) -> AsyncGenerator[Terminal, None]:
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(SAMPLE / "client.py"), *arguments, stdin=pipe, stdout=pipe, stderr=pipe
-    )
+    with warm_starts():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(SAMPLE / "client.py"), *arguments, stdin=pipe, stdout=pipe, stderr=pipe
+        )
     try:
         yield Terminal(process)
     finally:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers import DEADLINE, ROOT
+from tests.warm_start import warm_starts
 
 # What the developer's own shell sets must not reach a test.
 _OURS = ("PORT", "NO_COLOR", "FORCE_COLOR", "AGENTSERVER_", "FOUNDRY_", "OTEL_", "APPLICATIONINSIGHTS_")
@@ -47,17 +48,15 @@ async def cli(
     cwd: Path | None = None,
 ) -> Outcome:
     """Run ``agentserver ARGUMENTS`` to its end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "agentserver.cli",
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=clean_environment(env),
-        cwd=cwd,
-    )
+    with warm_starts():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "agentserver.cli", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=clean_environment(env),
+            cwd=cwd,
+        )
     try:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         out, err = await asyncio.wait_for(process.communicate(data), DEADLINE)

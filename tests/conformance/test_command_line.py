@@ -93,12 +93,10 @@ def test_a_verdict_that_changes_from_run_to_run_is_told_and_is_a_miss(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fickle = tmp_path / "fickle.py"
-    fickle.write_text(
-        "import os, pathlib\n"
-        f"seen = pathlib.Path({str(tmp_path / 'seen')!r})\n"
-        + OTHER_AGENT.replace("200 if self.path", "200 if not seen.exists() and self.path")
-        .replace("self.end_headers()", "self.end_headers(); GETS.append(1); len(GETS) > 2 and seen.touch()")
-        .replace("import os, http.server", "import http.server\nGETS = []")
+    fickle.write_text(  # healthy where it is started for the first time
+        f"import pathlib\nseen = pathlib.Path({str(tmp_path / 'seen')!r})\n"
+        "is_first = not seen.exists()\nseen.touch()\n"
+        + OTHER_AGENT.replace("200 if self.path", "200 if is_first and self.path")
     )
     command = f"{sys.executable} {fickle}"
     assert main(["--command", command, "--only", "^routes.readiness$", "--repeat", "2"]) == 1

@@ -16,6 +16,7 @@ import aiohttp
 from tests.durable.harness import timeout
 from tests.durable.postgres import shared_server
 from tests.servers import ROOT, free_port
+from tests.warm_start import warm_starts
 
 SAMPLE = ROOT / "samples" / "19_replicas"
 
@@ -41,9 +42,10 @@ async def test_the_run_of_a_killed_replica_is_finished_by_another() -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "AGENTSERVER_STORE": shared_server().url_of("sample"), "PORT": str(port)}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(SAMPLE / "main.py"), env=environment, stdout=asyncio.subprocess.PIPE
-    )
+    with warm_starts():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(SAMPLE / "main.py"), env=environment, stdout=asyncio.subprocess.PIPE
+        )
     assert process.stdout is not None
     try:
         async with timeout():

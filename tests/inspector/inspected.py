@@ -15,6 +15,7 @@ import aiohttp
 
 from tests.cli.process import clean_environment
 from tests.servers import DEADLINE
+from tests.warm_start import warm_starts
 
 AGENT = Path(__file__).with_name("agent.py")
 
@@ -111,12 +112,13 @@ async def inspected(
     python: str = sys.executable,
 ) -> AsyncGenerator[Inspected, None]:
     """Run ``agentserver dev`` with the inspector's agent, or another one or *command*, and end it."""
-    process = await asyncio.create_subprocess_exec(
-        *(python, "-m", "agentserver.cli", command, str(agent), "--port", "0", *options),
-        stderr=asyncio.subprocess.PIPE,
-        env=clean_environment(environment) if python == sys.executable else environment,
-        cwd=None if python == sys.executable else Path(agent).parent,
-    )
+    with warm_starts():
+        process = await asyncio.create_subprocess_exec(
+            *(python, "-m", "agentserver.cli", command, str(agent), "--port", "0", *options),
+            stderr=asyncio.subprocess.PIPE,
+            env=clean_environment(environment) if python == sys.executable else environment,
+            cwd=None if python == sys.executable else Path(agent).parent,
+        )
     async with aiohttp.ClientSession() as session:
         dev = Inspected(process, session)
         reading: asyncio.Task[None] | None = None

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.documents import Block, blocks, write
+from tests.warm_start import warm_starts
 
 PROGRAMS = {"pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"], "python": [sys.executable]}
 
@@ -16,15 +17,16 @@ PROGRAMS = {"pytest": [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 def run(command: str, directory: Path) -> str:
     """Run a command line of a document in *directory*."""
     program, *arguments = command.split()
-    result = subprocess.run(
-        [*PROGRAMS[program], *arguments],
-        cwd=directory,
-        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    with warm_starts():
+        result = subprocess.run(
+            [*PROGRAMS[program], *arguments],
+            cwd=directory,
+            env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

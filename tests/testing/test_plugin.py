@@ -17,6 +17,7 @@ from agentserver import FoundryEnvironment, map_invocations_server
 from agentserver.testing import CloseEvent, CloseEvents
 from agentserver.testing.plugin import StartAgent, StartServer
 from tests.testing.agents import Echo
+from tests.warm_start import warm_starts
 
 FIELD = "azure.ai.agentserver.invocations_ws"
 
@@ -78,15 +79,16 @@ async def test_close_events_are_values(close_events: CloseEvents) -> None:
 
 def pytest_run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     (directory / "pytest.ini").write_text("[pytest]\n")  # whatever lies in the directories above
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "agentserver.testing.plugin", *arguments],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with warm_starts():
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "agentserver.testing.plugin", *arguments],
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
 
 def test_the_fixtures_work_in_the_strict_mode_of_pytest_asyncio_too(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import ROOT
+from tests.warm_start import warm_starts
 
 HANDLER = """
 from opentelemetry import trace
@@ -64,15 +65,16 @@ async def test_captures_are_apart():
 def run(directory: Path, *arguments: str) -> str:
     """Run pytest in *directory*, and return what it prints."""
     plugins = ("-p", "pytest_asyncio.plugin", "-p", "agentserver.testing.plugin", "-p", "no:cacheprovider")
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *plugins, "-o", "asyncio_mode=auto", *arguments],
-        cwd=directory,
-        env={"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    with warm_starts():
+        result = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", *plugins, "-o", "asyncio_mode=auto", *arguments],
+            cwd=directory,
+            env={"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
     return result.stdout + result.stderr
 
 

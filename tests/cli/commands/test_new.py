@@ -19,6 +19,7 @@ from agentserver.testing import run_server
 from tests.cli.containers import health_check
 from tests.cli.process import clean_environment, cli
 from tests.servers import ROOT, free_port
+from tests.warm_start import warm_starts
 
 FLAGS = {"basic": [], **{kind: [f"--{kind}"] for kind in KINDS if kind != "basic"}}
 FILES = {
@@ -60,15 +61,16 @@ def places(projects: dict[str, Path]) -> list[str]:
 async def tool(*arguments: str, cwd: Path, paths: list[Path] | None = None) -> tuple[int, str]:
     """Run a tool of this environment in *cwd*."""
     search = {"PYTHONPATH": str(ROOT), "MYPYPATH": ":".join(map(str, paths or []))}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *arguments,
-        cwd=cwd,
-        env=clean_environment(search),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    with warm_starts():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *arguments,
+            cwd=cwd,
+            env=clean_environment(search),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
     out, _ = await asyncio.wait_for(process.communicate(), 50)
     assert process.returncode is not None
     return process.returncode, out.decode()

@@ -20,6 +20,7 @@ from agentserver.testing import until
 from tests.cli.process import clean_environment, cli
 from tests.cli.relay.platform import INVOCATIONS, TOKEN, Platform, install_identity, platform
 from tests.servers import DEADLINE
+from tests.warm_start import warm_starts
 
 PAGE = "http://localhost:3000"
 OURS = {"Origin": PAGE}
@@ -191,11 +192,13 @@ async def test_the_command_takes_its_token_from_azure_identity(tmp_path: Path) -
     environment = clean_environment()
     environment["PYTHONPATH"] = f"{tmp_path}:{environment['PYTHONPATH']}"
     async with platform() as agent, aiohttp.ClientSession() as session:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "agentserver.cli", "proxy", agent.agent, "--origin", PAGE, "--port", "0"),
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-        )
+        with warm_starts():
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "agentserver.cli", "proxy", agent.agent),
+                *("--origin", PAGE, "--port", "0"),
+                stderr=asyncio.subprocess.PIPE,
+                env=environment,
+            )
         try:
             assert process.stderr is not None
             line = (await asyncio.wait_for(process.stderr.readline(), DEADLINE)).decode()
