@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Final
 
-from sphinx.ext.autodoc.mock import mock
+from sphinx.ext.autodoc import mock
 
 __all__ = ["FRAMEWORKS", "MODULES", "documented", "imported", "public_names"]
 
