@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,14 +23,14 @@ def cells(page: str, head: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end]]
 
 
-def number(text: str) -> Any:
+def number(text: str) -> float | None:
     """A default as a page writes it: ``30 s``, ``10,000``, ``none``."""
     digits = text.partition(" ")[0].replace(",", "")
     return None if text == "none" else float(digits)
 
 
 def test_backpressure_says_the_limits_that_hold() -> None:
-    said = {}
+    said: dict[str, float | None] = {}
     for _what, options, defaults, *_who in cells(
         "backpressure.md", "| what | option | default | who trips it |"
     ):
