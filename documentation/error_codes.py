@@ -15,7 +15,16 @@ from agentserver.wire import ErrorCode
 __all__ = ["ErrorUse", "further_codes"]
 
 _ROOT: Final = Path(agentserver.__file__).parent
-_PARTS: Final = ("_http", "_websocket", "_hosting", "_typed", "durable", "invocations", "actions")
+_PARTS: Final = (
+    "_http",
+    "_websocket",
+    "_hosting",
+    "_typed",
+    "durable",
+    "invocations",
+    "actions",
+    "integrations",
+)
 _WORD: Final = re.compile(r"[a-z]+(_[a-z]+)*")
 _NUMBER: Final = re.compile(r"[45]\d\d")
 _JSON: Final = re.compile(r'"code":"(?P<code>[a-z_]+)","message":"(?P<message>[^"]+)"')
@@ -63,7 +72,8 @@ def _use(node: ast.AST, docstring: str) -> ErrorUse | None:
         numbers = [ast.unparse(part) for part in node.args if _NUMBER.fullmatch(ast.unparse(part))]
         numbers += [ast.unparse(part.value) for part in node.keywords if part.arg == "status"]
         if texts:
-            status = numbers[0] if numbers else ""
+            default = "400" if ast.unparse(node.func) == "InvocationError" else ""
+            status = numbers[0] if numbers else default
             meaning = texts[1] if len(texts) > 1 else docstring or HTTPStatus(int(status)).phrase
             return ErrorUse(texts[0], status, meaning)
     if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "self.code" and _text(node.value):

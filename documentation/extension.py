@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from documentation.names import documented, public_names
 from documentation.pictures import PICTURES
 from documentation.pictures.drawing import svg
 from documentation.tables import TABLES
+
+_FOREIGN_MODULE = re.compile(r'<li><a href="(?!agentserver)[^"]*">[\w.]*</a></li>\n')
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +119,14 @@ def _mend_pages(app: Sphinx, error: Exception | None) -> None:
 
 
 def _mend_source(site: Path) -> None:
-    """Lead from the source of the errors back to the names that users import; it knows one module of them."""
+    """Lead from the source of the errors back to the names that users import; it knows one module of them.
+
+    And take the stand-ins for other libraries out of the list of modules.
+    """
     page = site / "_modules" / "agentserver" / "errors.html"
     text = page.read_text()
     for name in public_names()["agentserver"]:
         text = text.replace(f'#agentserver.errors.{name}"', f'#agentserver.{name}"')
     page.write_text(text)
+    modules = site / "_modules" / "index.html"
+    modules.write_text(_FOREIGN_MODULE.sub("", modules.read_text()))

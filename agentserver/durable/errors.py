@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from agentserver.errors import AgentServerError
 
+__all__ = ["StepFailedError"]
+
 
 class StepFailedError(AgentServerError):
     """A step has failed for good, its retries included; the same now and when the run is repeated.

@@ -7,14 +7,13 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from documentation.docstrings import arguments
-from documentation.names import public_names
+from documentation.names import imported, public_names
 
 
 def members(path: str, kind: type) -> Iterator[tuple[str, Callable[..., object]]]:
@@ -30,7 +29,7 @@ def members(path: str, kind: type) -> Iterator[tuple[str, Callable[..., object]]
 def subjects() -> Iterator[tuple[str, Any]]:
     for module, names in public_names().items():
         for name in names:
-            value = getattr(import_module(module), name)
+            value = getattr(imported(module), name)
             if callable(value):
                 yield f"{module}.{name}", value
             if inspect.isclass(value):

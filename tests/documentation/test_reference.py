@@ -64,6 +64,8 @@ def test_the_codes_of_one_part_are_found_where_they_are_written() -> None:
         "409",
         "The session has a run in progress",
     )
+    assert found["refused"].status == "400"
+    assert found["waiting_for_human"].status == "409"
     assert {"request_timeout", "too_many_pending", "too_many_recoveries", "version_mismatch"} <= {*found}
 
 

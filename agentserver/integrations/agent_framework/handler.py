@@ -41,11 +41,11 @@ class AgentFrameworkHandler(AgentHandler):
         return turn.request.message or ""
 
     def options(self, turn: Turn) -> dict[str, Any]:
-        """Further arguments of ``agent.run`` for *turn*, such as ``options``; none by default."""
+        """What else ``agent.run`` is given for *turn*, such as ``options``; nothing by default."""
         return {}
 
     async def events(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
-        """As `AgentHandler.events`; text of the model, calls of functions and their results."""
+        """As `AgentHandler.events` of *turn*; text of the model, calls of functions and their results."""
         session, given = self._begin(turn)
         speech = _Speech(turn.held or {}, outputs=self.tool_outputs)
         async with self.agent.run(given, stream=True, session=session, **self.options(turn)) as stream:
@@ -59,7 +59,7 @@ class AgentFrameworkHandler(AgentHandler):
         yield _outcome(turn, session, response)
 
     async def answer(self, turn: Turn) -> TurnOutcome:
-        """As `AgentHandler.answer`; the model is not asked to stream."""
+        """As `AgentHandler.answer` of *turn*; the model is not asked to stream."""
         session, given = self._begin(turn)
         response = await self.agent.run(given, session=session, **self.options(turn))
         return _outcome(turn, session, response)

@@ -73,7 +73,7 @@ class LangGraphHandler(AgentHandler):
         return to_jsonable_python(state) if last is None else str(last.text)
 
     async def events(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
-        """As `AgentHandler.events`; text of models, calls of tools and their results."""
+        """As `AgentHandler.events` of *turn*; text of models, calls of tools and their results."""
         graph: Any = _place(turn).graph
         speech = _Speech(self.text_nodes, outputs=self.tool_outputs)
         state: Any = None
@@ -98,7 +98,7 @@ class LangGraphHandler(AgentHandler):
         yield self._outcome(state, waiting, speech.used.usage)
 
     async def answer(self, turn: Turn) -> TurnOutcome:
-        """As `AgentHandler.answer`; models are not asked to stream."""
+        """As `AgentHandler.answer` of *turn*; models are not asked to stream."""
         graph: Any = _place(turn).graph
         used = _Used()
         result: GraphOutput[Any] = await graph.ainvoke(

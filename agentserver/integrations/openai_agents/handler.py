@@ -61,11 +61,11 @@ class OpenAIAgentsHandler(AgentHandler):
         return [{"role": "user", "content": turn.request.message or ""}]
 
     def options(self, turn: Turn) -> dict[str, Any]:
-        """Further arguments of ``Runner.run`` for *turn*: ``context``, ``max_turns``, …; none by default."""
+        """What else ``Runner.run`` is given for *turn*: ``context``, ``max_turns``, …; nothing by default."""
         return {}
 
     async def events(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
-        """As `AgentHandler.events`; text of the model, calls of functions and their results."""
+        """As `AgentHandler.events` of *turn*; text of the model, calls of functions and their results."""
         options = self._options(turn)
         run = Runner.run_streamed(self.agent, await self._input(turn, options), **options)
         names = {asked.id: asked.name for asked in turn.waiting}
@@ -88,7 +88,7 @@ class OpenAIAgentsHandler(AgentHandler):
         yield _outcome(turn, run)
 
     async def answer(self, turn: Turn) -> TurnOutcome:
-        """As `AgentHandler.answer`; the model is not asked to stream."""
+        """As `AgentHandler.answer` of *turn*; the model is not asked to stream."""
         options = self._options(turn)
         with _refusals():
             return _outcome(turn, await Runner.run(self.agent, await self._input(turn, options), **options))

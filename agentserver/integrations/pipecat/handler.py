@@ -34,9 +34,9 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 @dataclass(eq=False)
 class VoiceCall:
-    """One connection of a conversation.
+    """One connection of a conversation; made by the handler.
 
-    Attributes:
+    Args:
         transport: Where its sound and messages come from and go to.
         context: The conversation so far, which Pipecat's aggregators and language models write on.
         invocation: Ids and headers of the connection.

@@ -122,7 +122,7 @@ class WebSocketTransport(BaseTransport):
             await self._websocket.send_str(_ENCODE(message).decode())
 
     async def send_audio(self, audio: bytes) -> bool:
-        """Send *audio* at once, and say whether the client was there."""
+        """Send *audio* at once; gives whether the client was there."""
         try:
             await self._websocket.send_bytes(audio)
         except ConnectionError:

@@ -60,11 +60,11 @@ class PydanticAIHandler(AgentHandler):
         return turn.request.message
 
     def options(self, turn: Turn) -> dict[str, Any]:
-        """Further arguments of ``agent.run`` for *turn*: ``deps``, ``usage_limits``, …; none by default."""
+        """What else ``agent.run`` is given for *turn*: ``deps``, ``usage_limits``, …; nothing by default."""
         return {}
 
     async def events(self, turn: Turn) -> AsyncGenerator[AgentEvent, None]:
-        """As `AgentHandler.events`; text of the model, calls of functions and their results."""
+        """As `AgentHandler.events` of *turn*; text of the model, calls of functions and their results."""
         async with self.agent.run_stream_events(self._prompt(turn), **self._arguments(turn)) as events:
             async for event in events:
                 # In the order of how often they come.
@@ -83,7 +83,7 @@ class PydanticAIHandler(AgentHandler):
                     yield _outcome(turn, event.result)
 
     async def answer(self, turn: Turn) -> TurnOutcome:
-        """As `AgentHandler.answer`; the model is not asked to stream."""
+        """As `AgentHandler.answer` of *turn*; the model is not asked to stream."""
         return _outcome(turn, await self.agent.run(self._prompt(turn), **self._arguments(turn)))
 
     def _prompt(self, turn: Turn) -> str | Sequence[UserContent] | None:
