@@ -16,6 +16,7 @@ from aiohttp import web
 from agentserver import wire
 from agentserver.inspector.application import Interface
 from agentserver.inspector.driver import Driver, Makers
+from agentserver.inspector.malformed import keep_quiet_of_malformed_requests
 from agentserver.inspector.state import State
 
 __all__ = ["Inspector"]
@@ -159,6 +160,7 @@ class Inspector:
             command=self.commands.put,
             variables=lambda: self._variables,
         )
+        keep_quiet_of_malformed_requests()
         runner = web.AppRunner(
             interface.application(), access_log=None, handle_signals=False, shutdown_timeout=0.2
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from agentserver.inspector.websocket_frames import Frame, FrameReader
 __all__ = ["HIDDEN", "Recording"]
 
 _EVENT_LIMIT: Final = 1024 * 1024
+_REQUEST: Final = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r\n")
 HIDDEN: Final = "hidden"
 """By whom an exchange is that nobody needs to see: the inspector asked for itself."""
 
@@ -83,15 +85,20 @@ class _Connection:
         self._maker = maker
         self._call = call
         self._changed = changed
-        self._requests = MessageReader(is_response=False)
-        self._responses = MessageReader(is_response=True)
+        self._read_anew()
         self._unanswered: deque[Exchange] = deque()  # pipelined requests too
         self._current: Exchange | None = None  # whose request comes in
         self._events: EventParser | None = None
         self._frames: dict[str, FrameReader] = {}
+
+    def _read_anew(self) -> None:
+        self._requests = MessageReader(is_response=False)
+        self._responses = MessageReader(is_response=True)
         self._is_stopped = False
 
     def received(self, at: float, data: bytes) -> None:
+        if self._is_stopped and not self._frames and _REQUEST.match(data):
+            self._read_anew()  # what is missing lies behind: nobody asks before the answer is there
         if self._is_stopped:
             return
         if self._frames:

@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.cli.process import clean_environment
 from tests.cli.relay.platform import TOKEN, platform
 from tests.inspector.browser import CHROMIUM, NO_CHROMIUM, browser
-from tests.servers import DEADLINE
+from tests.servers import DEADLINE, exchange_raw
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)]
 
@@ -110,6 +110,8 @@ async def test_a_page_of_a_named_origin_calls_the_agent_and_one_of_another_origi
             before = len(agent.seen)
             assert set((await results(other)).values()) == {"refused"}
             assert len(agent.seen) == before
+            port = int(page["text"].split('fetch("http://127.0.0.1:')[1].split("/")[0])
+            assert (await exchange_raw(port, b"no HTTP\r\n\r\n")).startswith(b"HTTP/1.0 400")
         finally:
             process.terminate()
             rest = await process.stderr.read() if process.stderr is not None else b""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import signal
+import time
 from itertools import pairwise
 
 import aiohttp
@@ -146,3 +148,22 @@ async def test_an_agent_that_is_killed_leaves_what_was_seen_and_can_be_started_a
         await dev.exchange(kind="http", end="complete")
         await dev.post("/api/agent", do="terminate")
         assert (await dev.agent_is("ended"))["exit"] == 0
+
+
+async def test_an_inspector_that_reads_nothing_does_not_delay_the_agent_and_counts_what_it_missed() -> None:
+    async with inspected() as dev:
+        await dev.invoke("before")
+        await dev.exchange(sent=6, end="complete")
+        dev.process.send_signal(signal.SIGSTOP)
+        try:
+            slowest = 0.0
+            for _ in range(120):
+                began = time.monotonic()
+                assert len(await dev.invoke(b"x" * 100_000)) == 100_000
+                slowest = max(slowest, time.monotonic() - began)
+        finally:
+            dev.process.send_signal(signal.SIGCONT)
+        assert slowest < 2  # a pipe that is waited for would never be read
+        await dev.invoke("behind it")
+        await dev.exchange(sent=9, end="complete")  # on a connection of which some is missing
+        assert (await dev.known())["unrecorded"] > 0

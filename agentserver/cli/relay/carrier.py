@@ -18,6 +18,7 @@ from agentserver.cli.relay.guard import refusal
 from agentserver.cli.relay.upstream import Upstream
 from agentserver.client.aiohttp_internals import next_chunk
 from agentserver.client.errors import ClientError
+from agentserver.inspector.malformed import keep_quiet_of_malformed_requests
 
 __all__ = ["application"]
 
@@ -47,6 +48,7 @@ def application(upstream: Upstream, origins: Collection[str] | None) -> web.Appl
         upstream: The agent.
         origins: As for `refusal`.
     """
+    keep_quiet_of_malformed_requests()
     app = web.Application(client_max_size=0)
     if origins is not None:
         allow_origins(app, list(origins))
