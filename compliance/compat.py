@@ -101,6 +101,7 @@ def make_environment(name: str, wanted: Wanted) -> Path:
             f".[telemetry,cli,postgres{wanted.extras}]",
             "--group",
             "test",
+            *(("--group", "lint") if wanted.extras else ()),  # what 'agentserver new' makes is checked, too
             "--constraint",
             constraints,
         ],
