@@ -136,8 +136,10 @@ def main() -> int:
     environments = {
         "lowest": Wanted(lowest),
         "newest": Wanted([*LIBRARIES], ("--pre",)),
-        "frameworks": Wanted([*FRAMEWORKS], (), FRAMEWORKS, f",{_EXTRAS}", ("test",), ("tests/frameworks",)),
-        "voice": Wanted([*voice], (), voice, ",pipecat", ("test",), ("tests/voice",), _ONE_BY_ONE),
+        "frameworks": Wanted(
+            [*FRAMEWORKS], (), FRAMEWORKS, f",{_EXTRAS}", ("test", "lint"), ("tests/frameworks",)
+        ),
+        "voice": Wanted([*voice], (), voice, ",pipecat", ("test", "lint"), ("tests/voice",), _ONE_BY_ONE),
     }
     failed: list[str] = []
     for name, wanted in environments.items():

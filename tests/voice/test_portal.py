@@ -134,6 +134,7 @@ def loud(samples: array[int], start: int = 0) -> int:
     return next(place for place in range(start, len(samples)) if abs(samples[place]) > LOUD)
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 async def test_a_browser_says_something_and_hears_the_answer(portal: str, tmp_path: Path) -> None:
     question = await asyncio.to_thread(spoken, "how is the weather in rome")
@@ -147,6 +148,7 @@ async def test_a_browser_says_something_and_hears_the_answer(portal: str, tmp_pa
     assert words(answer, "it is sunny in rome", "i am fine", "i do not understand") == "it is sunny in rome"
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 async def test_a_browser_is_silent_300_ms_after_its_user_interrupts(
     portal: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -44,6 +44,7 @@ async def test_a_spoken_question_is_heard_and_answered_in_speech(server: ServerP
     )
 
 
+@pytest.mark.alone
 async def test_speech_in_the_middle_of_an_answer_stops_it_within_300_ms(server: ServerProcess) -> None:
     async with calling(server.url) as caller:
         await caller.told("ready")
@@ -102,6 +103,7 @@ async def test_a_signal_ends_a_call_cleanly_in_the_middle_of_an_answer() -> None
     assert "Traceback" not in "".join(server.log)
 
 
+@pytest.mark.alone
 async def test_from_the_end_of_speech_to_the_first_byte_of_the_answer_is_fast_without_the_models_own_time(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

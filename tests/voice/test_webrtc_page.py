@@ -35,6 +35,7 @@ RECORD = """(() => {
 })()"""
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 async def test_a_browser_says_something_and_hears_the_answer_over_webrtc(tmp_path: Path) -> None:
     question = await asyncio.to_thread(spoken, "how is the weather in rome")

@@ -72,6 +72,7 @@ async def test_a_spoken_question_is_answered_in_speech_and_the_client_ends_it(se
         await no_sockets(server)
 
 
+@pytest.mark.alone
 async def test_speech_in_the_middle_of_an_answer_stops_it(server: ServerProcess) -> None:
     async with calling_over_webrtc(server.url) as (caller, _):
         caller.say(spoken(STORY))
