@@ -1,8 +1,8 @@
 """`python -m benchmarks.growth`: does a request stay as cheap as connections and sessions grow in number?
 
 Connections: all of them open, all of them at work in turn. Sessions: requests over one connection, at least
-2,000 for a figure, each of the next of so many sessions. The figures are CPU microseconds of the server for one
-request, and how much its memory has grown for each connection or session.
+2,000 for a figure, each of the next of so many sessions. The figures are CPU microseconds of the server for
+one request, and how much its memory has grown for each connection or session.
 """
 
 from __future__ import annotations
