@@ -109,7 +109,7 @@ bench:  ## some minutes: ours beside its peers on two quiet cores, into docs/per
 bench-quick:  ## a minute: ours beside plain aiohttp
 	$(PYTHON) -m benchmarks --quick
 
-bench-rates:  ## ten minutes: 1, 10 and 50 streams a second on a quarter of a core, beside the peers, into docs/performance.md
+bench-rates:  ## a quarter of an hour: 1, 10 and 50 streams a second on a quarter of a core, beside the peers, into docs/performance.md
 	$(PYTHON) -m benchmarks.rates --page
 
 bench-growth:  ## four minutes: 1 to 5,000 connections and 1 to 100,000 sessions, into docs/performance.md

@@ -1,8 +1,8 @@
 """`python -m benchmarks.growth`: does a request stay as cheap as connections and sessions grow in number?
 
-Connections: all of them open, all of them at work in turn. Sessions: requests over one connection, each of a
-session that nobody has named before. The figures are CPU microseconds of the server for one request, and how
-much its memory has grown for each connection or session.
+Connections: all of them open, all of them at work in turn. Sessions: requests over one connection, at least
+2,000 for a figure, each of the next of so many sessions. The figures are CPU microseconds of the server for
+one request, and how much its memory has grown for each connection or session.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ SESSIONS = (1, 10, 100, 1000, 10_000, 100_000)
 REQUESTS = 20_000  # at each number of connections
 NAMES = ("aiohttp", "ours, quick start")
 _BATCH = 50  # requests in one write
+_LEAST = 2000  # requests for a figure of sessions
 
 
 @dataclass(frozen=True)
@@ -74,23 +75,24 @@ def _sessions(server: Server) -> list[Figure]:
     found: list[Figure] = []
     with _start(server, "http") as process, socket.create_connection(("127.0.0.1", process.port)) as client:
         client.settimeout(60)
-        _ask(client, -5000, 0)  # what is made once is not what a session costs
+        _ask(client, 0, 5000, 1)  # what is made once is not what a session costs
         first, done = process.memory(), 0
         for count in SESSIONS:
+            requests = max(count - done, _LEAST)
             before = process.cpu_seconds()
-            _ask(client, done, count)
+            _ask(client, done, done + requests, count)
             used = process.cpu_seconds() - before
-            found.append(Figure(used / (count - done) * 1e6, process.memory() - first))
+            found.append(Figure(used / requests * 1e6, process.memory() - first))
             done = count
             print(f"{server.name:20} sessions {count:6} {found[-1]}", file=sys.stderr, flush=True)
     return found
 
 
-def _ask(client: socket.socket, first: int, end: int) -> None:
-    """A request for each session from *first* to *end*, in batches."""
+def _ask(client: socket.socket, first: int, end: int, sessions: int) -> None:
+    """The requests from *first* to *end*, in batches, each of the next of so many *sessions*."""
     for start in range(first, end, _BATCH):
         batch = range(start, min(start + _BATCH, end))
-        client.sendall(b"".join(_REQUEST % (number + 10_000) for number in batch))
+        client.sendall(b"".join(_REQUEST % (number % sessions) for number in batch))
         answered, data = 0, b""
         while answered < len(batch):
             data = data[-3:] + (client.recv(1 << 18) or _gave_up())
@@ -131,6 +133,7 @@ def main() -> None:
     for name in NAMES:
         head += [f"{name}: CPU a request (to that at 100)", "memory of each more"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    load = os.getloadavg()[0]
     modes: dict[Mode, str] = {"http": "connections, POST", "ws": "connections, WebSocket"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -142,7 +145,7 @@ def main() -> None:
     ours, today = versions(OURS), datetime.datetime.now(datetime.timezone.utc).date()
     text = (
         f"Measured on {today}: Python {ours['python']}, aiohttp {ours['aiohttp']}, {platform.system()} "
-        f"{platform.release()}; load average at the start {os.getloadavg()[0]:.1f}.\n\n" + "\n".join(lines)
+        f"{platform.release()}; load average at the start {load:.1f}.\n\n" + "\n".join(lines)
     )
     print(text)
     if options.page:

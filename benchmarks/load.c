@@ -4,8 +4,9 @@
  * than where a reply ends, so that on one core it outruns any Python server many times over, and it reports its own
  * CPU time so that a reader can see that it did.
  *
- *   load http|ws PORT CONNECTIONS MESSAGE_FILE [HANDSHAKE_FILE] [FIRST_REPLY_FILE]
+ *   load http|ws[,awake] PORT CONNECTIONS MESSAGE_FILE [HANDSHAKE_FILE] [FIRST_REPLY_FILE]
  *
+ * With ",awake" it asks for replies without sleeping, so that no server has to wake it.
  * It connects, shakes hands where there is a handshake to send, prints "ready", and then obeys lines on its standard
  * input: "run SECONDS REPLIES" loads the server until either is reached (0: no such bound), lets what is in flight
  * end, and prints one line of JSON. End of input ends it. Any surprise ends it with a sentence on standard error.
@@ -41,7 +42,7 @@ struct connection {
 static struct bytes message, handshake;
 static struct connection *connections;
 static struct sockaddr_in address = {.sin_family = AF_INET};
-static int count, epoll_fd, is_ws, in_flight, open_handshakes;
+static int count, epoll_fd, is_ws, stays_awake, in_flight, open_handshakes;
 static FILE *first_reply;
 static size_t expected_size;
 static float *latencies;
@@ -254,7 +255,10 @@ static void pull(struct connection *c) {
 /* One turn of the loop; connections whose reply has come send again while `again` holds. */
 static void turn(int again) {
     struct epoll_event events[EVENTS];
-    int n = epoll_wait(epoll_fd, events, EVENTS, PATIENCE_MS);
+    double since = now();
+    int n;
+    do n = epoll_wait(epoll_fd, events, EVENTS, stays_awake ? 0 : PATIENCE_MS);
+    while (n == 0 && stays_awake && now() - since < PATIENCE_MS / 1e3);
     if (n == 0) die("no reply within %d s", PATIENCE_MS / 1000);
     for (int i = 0; i < n; i++) {
         struct connection *c = events[i].data.ptr;
@@ -302,8 +306,9 @@ static void open_connections(int port) {
 int main(int argc, char **argv) {
     double seconds;
     size_t most;
-    if (argc < 5) die("usage: load http|ws PORT CONNECTIONS MESSAGE_FILE [HANDSHAKE_FILE] [FIRST_REPLY_FILE]");
-    is_ws = !strcmp(argv[1], "ws");
+    if (argc < 5) die("usage: load http|ws[,awake] PORT CONNECTIONS MESSAGE_FILE [HANDSHAKE_FILE] [FIRST_REPLY_FILE]");
+    is_ws = !strncmp(argv[1], "ws", 2);
+    stays_awake = strstr(argv[1], ",awake") != NULL;
     count = atoi(argv[3]);
     message = read_file(argv[4]);
     if (argc > 5 && *argv[5]) handshake = read_file(argv[5]);

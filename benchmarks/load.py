@@ -59,7 +59,7 @@ class Client:
         ]
         with on_core(LOAD_CORE):
             self._process = subprocess.Popen(
-                [program, "ws" if is_ws else "http", *arguments],
+                [program, ("ws" if is_ws else "http") + ",awake" * load.stays_awake, *arguments],
                 text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )  # fmt: skip
         self._line()

@@ -62,7 +62,7 @@ class Bench:
                 for number in range(self.settings.rounds):
                     for case in (case for case in cases if case.mode == mode):
                         there = [pair for pair in running if _is_there_for(pair[0], case)]
-                        for server, process in _turned(there, number):
+                        for server, process in turned(there, number):
                             yield self._load(case, server, process, number)
 
     def probes(self, cases: Sequence[Probe], servers: Sequence[Server]) -> Iterator[Sample]:
@@ -72,7 +72,7 @@ class Bench:
             if case.name == "endurance":
                 able = [server for server in able if server.endurance]
             for number in range(min(case.rounds or self.settings.rounds, self.settings.rounds)):
-                for server in _turned(able, number):
+                for server in turned(able, number):
                     value, more = PROBES[case.name](self, server)
                     yield _told(Sample(case.name, server.name, number, value, more))
 
@@ -173,7 +173,8 @@ def _is_there_for(server: Server, case: Load | Probe) -> bool:
     return not server.only or case.name in server.only
 
 
-def _turned(items: Sequence[T], by: int) -> list[T]:
+def turned(items: Sequence[T], by: int) -> list[T]:
+    """*items* in an order that begins with another of them each time."""
     by %= max(1, len(items))
     return [*items[by:], *items[:by]]
 

@@ -39,7 +39,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Load:
-    """Messages sent as fast as replies come; the figure is CPU microseconds of the server for each unit."""
+    """Messages sent as fast as replies come; the figure is CPU microseconds of the server for each unit.
+
+    A client that `stays_awake` never sleeps, so that no server has to wake it.
+    """
 
     name: str
     title: str
@@ -50,6 +53,7 @@ class Load:
     unit: str = "request"
     units_per_reply: int = 1
     quick: bool = False
+    stays_awake: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,9 @@ def before(server: Server) -> Server:
 
 CASES: tuple[Load | Probe, ...] = (
     Load("post_1", "POST echo, 1 connection", "http", 1, 64, quick=True),
+    Load(
+        "post_1_awake", "POST echo, 1 connection, a client that never sleeps", "http", 1, 64, stays_awake=True
+    ),
     Load("post_32", "POST echo, 32 connections", "http", 32, 64, quick=True),
     Load("post_1mib", "POST echo of 1 MiB, 4 connections", "http", 4, MIB, quick=True),
     Load("sse", "Server-sent event, 8 streams", "sse", 8, 64, False, "event", EVENTS, quick=True),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _PERIOD = 100_000  # microseconds, the kernel's default
+_numbers = itertools.count()
 
 
 @contextlib.contextmanager
@@ -21,7 +23,7 @@ def quota(share: float) -> Generator[Callable[[int], None] | None, None, None]:
         share: Of one core, from 0.01 to 1.
     """
     is_unified = (_ROOT / "cgroup.controllers").exists()
-    group = (_ROOT if is_unified else _ROOT / "cpu") / f"benchmark-{os.getpid()}"
+    group = (_ROOT if is_unified else _ROOT / "cpu") / f"benchmark-{os.getpid()}-{next(_numbers)}"
     allowed = str(int(share * _PERIOD))
     try:
         group.mkdir()

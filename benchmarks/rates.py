@@ -2,7 +2,8 @@
 
 `python -m benchmarks.rates` sends them on time whatever the server does, confines the server to a quarter of
 a core, and counts what it uses: CPU seconds for 1,000 requests, idle turns of its loop included, and how long
-a client waits for the first event and between two.
+a client waits for the first event and between two. The servers of a kind run side by side, and each works in
+its turn, so that what changes on the machine meanwhile is the same for all.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import platform
 import re
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from .environments import OURS, prepare, python_of, versions
 from .load import upgrade
-from .measure import APPS
+from .measure import APPS, turned
 from .plan import SERVERS, Server
 from .process import LOAD_CORE, ServerProcess
 from .quota import quota
@@ -33,7 +35,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- rates:begin -->", "<!-- rates:end -->"
 EVENTS, PAUSE = 40, 0.05  # a stream: events, and seconds between two
 RATES = (1, 10, 50)  # requests a second
-SECONDS = {1: 15.0, 10: 8.0, 50: 6.0}  # how long each rate is kept up
+SECONDS = {1: 12.0, 10: 3.0, 50: 2.5}  # how long each rate is kept up in a round
+ROUNDS = 2
 SHARE = 0.25  # of a core
 LIMIT = 60.0  # seconds that a stream may take
 KINDS = {"sse_paced": "events", "ws_paced": "WebSocket", "actions_paced": "actions"}
@@ -157,12 +160,15 @@ class Client:
         self._running = 0
         self._none_left = asyncio.Event()
 
-    async def run(self, rate: int, seconds: float) -> list[Stream]:
-        """Begin `rate` streams a second for `seconds`; all of them, once they have ended."""
-        loop = asyncio.get_running_loop()
+    async def connect(self, rate: int) -> None:
+        """Open as many connections as `rate` streams a second need."""
         wanted = 1 if self._mode == "actions_paced" else int(rate * EVENTS * PAUSE * 1.5) + 2
         while len(self._all) < wanted:
             await self._connect()
+
+    async def run(self, rate: int, seconds: float) -> list[Stream]:
+        """Begin `rate` streams a second for `seconds`; all of them, once they have ended."""
+        loop = asyncio.get_running_loop()
         begun, streams = loop.time(), list[Stream]()
         for number in range(int(rate * seconds)):
             await asyncio.sleep(begun + number / rate - loop.time())
@@ -230,21 +236,40 @@ def _frame(text: bytes) -> bytes:
     return b"\x81" + size + bytes(4) + text
 
 
-async def _measure(mode: str, server: Server, process: ServerProcess) -> dict[int, Figures]:
-    client, found = Client(mode, server, process.port), dict[int, Figures]()
-    try:
-        await client.run(10, 0.3)  # what is made once is not what a request costs
-        for rate in RATES:
-            before = process.cpu_seconds()
-            streams = await client.run(rate, SECONDS[rate])
-            used = process.cpu_seconds() - before
-            first = [stream.seen[0] - stream.sent for stream in streams]
-            gaps = [later - one for s in streams for one, later in zip(s.seen, s.seen[1:], strict=False)]
-            found[rate] = Figures(used / len(streams) * 1000, _percentiles(first), _percentiles(gaps))
-            print(f"{mode:14} {server.name:22} {rate:3}/s {found[rate]}", file=sys.stderr, flush=True)
-    finally:
+class Running:
+    """A server at work, and what it has shown so far."""
+
+    def __init__(self, mode: str, server: Server, process: ServerProcess) -> None:
+        self.server = server
+        self._mode = mode
+        self._process = process
+        self._used = dict.fromkeys(RATES, 0.0)
+        self._streams: dict[int, list[Stream]] = {rate: [] for rate in RATES}
+
+    async def warm_up(self) -> None:
+        """What is made once is not what a request costs."""
+        client = Client(self._mode, self.server, self._process.port)
+        await client.connect(10)
+        await client.run(10, 0.3)
         client.close()
-    return found
+
+    async def measure(self, rate: int) -> None:
+        """One round, on connections of its own that are open before it begins."""
+        client = Client(self._mode, self.server, self._process.port)
+        try:
+            await client.connect(rate)
+            before = self._process.cpu_seconds()
+            self._streams[rate] += await client.run(rate, SECONDS[rate])
+            self._used[rate] += self._process.cpu_seconds() - before
+        finally:
+            client.close()
+
+    def figures(self, rate: int) -> Figures:
+        """Over all rounds."""
+        streams = self._streams[rate]
+        first = [stream.seen[0] - stream.sent for stream in streams]
+        gaps = [later - one for s in streams for one, later in zip(s.seen, s.seen[1:], strict=False)]
+        return Figures(self._used[rate] / len(streams) * 1000, _percentiles(first), _percentiles(gaps))
 
 
 def _percentiles(seconds: list[float]) -> tuple[float, float, float]:
@@ -258,19 +283,37 @@ def _run(kinds: list[str], servers: list[Server]) -> tuple[Found, bool]:
     confined = True
     with collector() as address:
         for mode in kinds:
-            for server in servers:
-                if mode == "actions_paced" and server.name not in WITH_ACTIONS:
-                    continue
-                variables = {"BENCH_EVENTS": str(EVENTS), "BENCH_PAUSE": str(PAUSE), **server.variables}
-                if server.exports:
-                    variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = address
-                command = [str(python_of(server.environment)), str(APPS / server.app), mode]
-                with quota(SHARE) as confine, ServerProcess(command, variables, server.readiness) as process:
+            able = [s for s in servers if mode != "actions_paced" or s.name in WITH_ACTIONS]
+            with ExitStack() as stack:
+                running: list[Running] = []
+                for server in able:
+                    confine = stack.enter_context(quota(SHARE))
+                    process = stack.enter_context(_start(mode, server, address))
                     confined = confined and confine is not None
                     if confine is not None:
                         confine(process.pid)
-                    found[mode, server.name] = asyncio.run(_measure(mode, server, process))
+                    running.append(Running(mode, server, process))
+                    asyncio.run(running[-1].warm_up())
+                _take_turns(running)
+                for one in running:
+                    found[mode, one.server.name] = {rate: one.figures(rate) for rate in RATES}
+                    print(mode, one.server.name, found[mode, one.server.name], file=sys.stderr, flush=True)
     return found, confined
+
+
+def _start(mode: str, server: Server, collector_address: str) -> ServerProcess:
+    variables = {"BENCH_EVENTS": str(EVENTS), "BENCH_PAUSE": str(PAUSE), **server.variables}
+    if server.exports:
+        variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector_address
+    command = [str(python_of(server.environment)), str(APPS / server.app), mode]
+    return ServerProcess(command, variables, server.readiness)
+
+
+def _take_turns(running: list[Running]) -> None:
+    for rate in RATES:
+        for number in range(ROUNDS):
+            for one in turned(running, number):
+                asyncio.run(one.measure(rate))
 
 
 def _table(found: Found) -> str:
@@ -296,14 +339,15 @@ def _three(times: tuple[float, float, float]) -> str:
     return ", ".join(f"{time:.1f}" for time in times) + " ms"
 
 
-def _about(confined: bool) -> str:
+def _about(confined: bool, load: float) -> str:
     ours, today = versions(OURS), datetime.datetime.now(datetime.timezone.utc).date()
     share = f"confined to {SHARE} of a core" if confined else "on a whole core (no quota could be set here)"
     return (
         f"Measured on {today}: each request a stream of {EVENTS} events, one every "
         f"{PAUSE * 1e3:.0f} ms; the server {share}, the client on another. "
-        f"Python {ours['python']}, aiohttp {ours['aiohttp']}, {platform.system()} {platform.release()}; "
-        f"load average at the start {os.getloadavg()[0]:.1f}."
+        f"{ROUNDS} rounds, the servers' order turned with each. Python {ours['python']}, "
+        f"aiohttp {ours['aiohttp']}, {platform.system()} {platform.release()}; "
+        f"load average at the start {load:.1f}."
     )
 
 
@@ -318,8 +362,9 @@ def main() -> None:
     for environment in dict.fromkeys(server.environment for server in servers):
         prepare(environment)
     os.sched_setaffinity(0, {LOAD_CORE})
+    load = os.getloadavg()[0]
     found, confined = _run(options.kinds.split(","), servers)
-    text = f"{_about(confined)}\n\n{_table(found)}"
+    text = f"{_about(confined, load)}\n\n{_table(found)}"
     print(text)
     if options.page:
         PAGE.write_text(put_between_markers(PAGE.read_text(), text, BEGIN, END))

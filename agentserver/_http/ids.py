@@ -39,6 +39,7 @@ def new_uuid() -> str:
         block = bytearray(os.urandom(_UUID_BLOCK * _SIZE))
         block[6::_SIZE] = block[6::_SIZE].translate(_VERSION)
         block[8::_SIZE] = block[8::_SIZE].translate(_VARIANT)
-        ids = [f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}" for d in block.hex(" ", _SIZE).split()]
+        pairs = iter(block.hex(" ", 2).split())  # of bytes; eight make an id
+        ids = [f"{a}{b}-{c}-{d}-{e}-{f}{g}{h}" for a, b, c, d, e, f, g, h in zip(*[pairs] * 8, strict=True)]
         _uuids.extend(ids[1:])
         return ids[0]

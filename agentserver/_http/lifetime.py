@@ -56,13 +56,9 @@ class Lifetime:
     def enter(self, task: asyncio.Task[Any]) -> None:
         """Count *task* as work in flight."""
         self._tasks.add(task)
-        if self.on_work is not None:  # as `note_work`, without a call for each request
-            self.on_work()
-
-    def note_work(self) -> None:
-        """Say that something has come for work that is in flight already."""
-        if self.on_work is not None:
-            self.on_work()
+        on_work = self.on_work  # asked for once: another thread may take it back
+        if on_work is not None:
+            on_work()
 
     def leave(self, task: asyncio.Task[Any]) -> None:
         """The work of *task* is done."""

@@ -110,9 +110,10 @@ async def send(  # noqa: PLR0917 - called once, for every request: names cost th
             parts = take_plain(response)
             if parts is not None:
                 keep_alive = keep_alive and parts[-1]
-                await _write(
-                    connection, _head_of(exchange, response, parts, host.server, keep_alive), parts[3]
-                )
+                head = _head_of(exchange, response, parts, host.server, keep_alive)
+                _write(connection, head, parts[3])
+                if connection.writing_paused:
+                    await connection.drained()
                 return outcome, keep_alive
         return outcome, await _send_ordinarily(request, response) and keep_alive
     except ConnectionError:
@@ -140,7 +141,9 @@ async def _send_envelope(
     head = _head_of(exchange, outcome.response, parts, host.server, keep_alive)
     if not is_current:
         head = head.replace(b"HTTP/1.1", b"HTTP/1.0", 1)
-    await _write(connection, head, b"" if message.method == hdrs.METH_HEAD else parts[3])
+    _write(connection, head, b"" if message.method == hdrs.METH_HEAD else parts[3])
+    if connection.writing_paused:
+        await connection.drained()
     return keep_alive
 
 
@@ -162,7 +165,7 @@ async def finish(request: web.BaseRequest, response: web.StreamResponse) -> None
     await response.write_eof()
 
 
-async def _write(connection: ParserConnection, head: bytes, body: bytes | bytearray) -> None:
+def _write(connection: ParserConnection, head: bytes, body: bytes | bytearray) -> None:
     transport = connection.transport
     if transport is None:
         raise ConnectionResetError("the client has gone")
@@ -172,8 +175,6 @@ async def _write(connection: ParserConnection, head: bytes, body: bytes | bytear
         # A head alone is a packet of its own; asyncio's writelines() never paused a sender before 3.13.2.
         transport.write(head + body[:_JOINED_LIMIT])
         transport.write(memoryview(body)[_JOINED_LIMIT:])
-    if connection.writing_paused:
-        await connection.drained()
 
 
 def has_left(request: web.BaseRequest) -> bool:

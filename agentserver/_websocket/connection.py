@@ -16,7 +16,6 @@ wait up to a limit; then the state is `PAUSED` and nothing is read from the sock
 Timers. Every state behind `OPEN` lasts at most the close time-out. With a ping interval, a client that sent
 nothing between one Ping and the next is gone, unless it is us who do not read. Timers, and the reading of the
 socket, run in the context that the connection was made in, never in that of a handler that happens to call.
-
 Large payloads are read by `large_messages`, which borrows the transport and gives it back.
 """
 
@@ -44,7 +43,7 @@ from agentserver._websocket.closing import (
 )
 from agentserver._websocket.deflate import Deflate, Deflater, Inflater
 from agentserver._websocket.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, header
-from agentserver._websocket.large_messages import LARGE_PAYLOAD, LargePayloads, Lender
+from agentserver._websocket.large_messages import LARGE_PAYLOAD, UNWATCHED, LargePayloads, Lender, Watched
 
 # What may wait for a handler that does not read, besides one message: then the client is stopped.
 _UNREAD_LIMIT: Final = 1 << 16
@@ -71,13 +70,12 @@ class WebSocketConnection(Lender):
         deflate: How messages are compressed, if that was negotiated.
         ping_interval: Seconds between Pings; 0 is none.
         traffic: Where data messages are counted; ``None`` while telemetry is off.
-        on_data: Called when something has come from the client.
+        watched: Is told when something has come from the client.
         on_end: Called once when the client has ended the connection; with True if it did not say goodbye.
 
     Attributes:
         error: What the client did wrong.
         lost: Done when the transport is gone.
-        received_since_ping: Whether something has come from the client since the last Ping.
     """
 
     __slots__ = (
@@ -112,7 +110,7 @@ class WebSocketConnection(Lender):
         deflate: Deflate | None = None,
         ping_interval: float = 0.0,
         traffic: Traffic | None = None,
-        on_data: Callable[[], object] | None = None,
+        watched: Watched = UNWATCHED,
         on_end: Callable[[bool], object] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -124,7 +122,7 @@ class WebSocketConnection(Lender):
         self._close_timeout = close_timeout
         self._ping_interval = ping_interval
         self._traffic = traffic
-        self.on_data = on_data
+        self.watched = watched
         self._on_end = on_end
         self._handshakes = Handshakes()
         self._queue: list[tuple[WSMessage, int]] = []  # short: an empty deque takes 700 bytes more
@@ -149,7 +147,9 @@ class WebSocketConnection(Lender):
 
     def data_received(self, data: bytes) -> None:
         """Read what came."""
-        self.has_received()
+        self.received_since_ping = True  # as `has_received`, without a call for each message
+        if (on_work := self.watched.on_work) is not None:
+            on_work()
         if self._handshakes.state in _READING_STATES:
             self._read(data)
             if self._reader.left > LARGE_PAYLOAD and self._handshakes.state in _READING_STATES:

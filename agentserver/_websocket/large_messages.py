@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from agentserver._websocket.closing import ProtocolError
 from agentserver._websocket.frames import FrameReader
@@ -54,19 +54,44 @@ class _Pieces(threading.local):
 _pieces: Final = _Pieces()
 
 
+class Watched(Protocol):
+    """What somebody may look after who wants to know when there is work.
+
+    Attributes:
+        on_work: Called when something has come; ``None`` while nobody asks. Another thread may change it.
+    """
+
+    on_work: Callable[[], object] | None
+
+
+class _Unwatched:
+    """What nobody looks after."""
+
+    on_work: Callable[[], object] | None = None
+
+
+UNWATCHED: Final[Watched] = _Unwatched()
+
+
 class Lender(asyncio.Protocol):
-    """The protocol whose transport is borrowed."""
+    """The protocol whose transport is borrowed.
 
-    __slots__ = ("on_data", "received_since_ping")
+    Attributes:
+        received_since_ping: Whether something has come from the client since the last Ping.
+        watched: Is told when something has come from the client.
+    """
 
-    on_data: Callable[[], object] | None
+    __slots__ = ("received_since_ping", "watched")
+
+    watched: Watched
     received_since_ping: bool
 
     def has_received(self) -> None:
         """Note that something has come, whoever reads it."""
         self.received_since_ping = True
-        if self.on_data is not None:
-            self.on_data()
+        on_work = self.watched.on_work
+        if on_work is not None:
+            on_work()
 
     @property
     def is_paused(self) -> bool:

@@ -14,6 +14,7 @@ from agentserver._websocket.aiohttp_internals import UpgradeResponse, take_over
 from agentserver._websocket.connection import WebSocketConnection
 from agentserver._websocket.frames import BINARY, PING, PONG, TEXT, ping_payload
 from agentserver._websocket.handshake import Handshake
+from agentserver._websocket.large_messages import UNWATCHED, Watched
 
 _ENDS: Final = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED})
 _READS_AFTER_THE_END: Final = 5
@@ -47,7 +48,7 @@ class WebSocket(UpgradeResponse):
         close_timeout: float,
         ping_interval: float = 0.0,
         traffic: Traffic | None = None,
-        on_data: Callable[[], object] | None = None,
+        watched: Watched = UNWATCHED,
         on_end: Callable[[bool], object] | None = None,
     ) -> WebSocketConnection:
         """Send the 101 and take the connection over; what comes next is `WebSocketConnection`'s.
@@ -58,7 +59,7 @@ class WebSocket(UpgradeResponse):
             close_timeout: Seconds for the client to answer a close.
             ping_interval: Seconds between Pings; 0 is none.
             traffic: Where data messages are counted.
-            on_data: Called when something has come from the client.
+            watched: Is told when something has come from the client.
             on_end: Called once when the client has ended the connection.
 
         Raises:
@@ -74,7 +75,7 @@ class WebSocket(UpgradeResponse):
             deflate=self._deflate,
             ping_interval=ping_interval,
             traffic=traffic,
-            on_data=on_data,
+            watched=watched,
             on_end=on_end,
         )
         if transport.is_closing():

@@ -154,7 +154,7 @@ class WebSocketSession:
                 close_timeout=self._options.websocket_close_timeout,
                 ping_interval=ping_interval,
                 traffic=traffic,
-                on_data=self._lifetime.note_work,
+                watched=self._lifetime,
                 on_end=self._client_ended,
             )
         except BaseException as error:

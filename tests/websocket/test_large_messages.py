@@ -16,7 +16,7 @@ from agentserver._websocket.aiohttp_internals import unmask
 from agentserver._websocket.closing import ProtocolError
 from agentserver._websocket.deflate import Inflater
 from agentserver._websocket.frames import FrameReader
-from agentserver._websocket.large_messages import LARGE_PAYLOAD, LargePayloads, Lender, _pieces
+from agentserver._websocket.large_messages import LARGE_PAYLOAD, UNWATCHED, LargePayloads, Lender, _pieces
 from tests.websocket.wire import MIB, close, hosting, on_both_loops
 
 LIMIT = 4 * MIB
@@ -86,7 +86,7 @@ class Reading(Lender):
         return False
 
     def __init__(self, wire: Wire, inflate: Inflater | None = None) -> None:
-        self.on_data = None
+        self.watched = UNWATCHED
         self.seen: list[object] = []
         self.wire = wire
         self.reader = FrameReader(self, LIMIT, inflate)
