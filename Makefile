@@ -15,6 +15,8 @@ POSTGRES_KILLS ?= 200
 # The extras that the lock pins: pipecat wants an older protobuf than telemetry, and has an environment of its own.
 LOCKED := telemetry azure-monitor hosted cli postgres agent-framework langgraph openai-agents pydantic-ai
 STARTED := $(shell date +%s)
+# Where it is set, every process reads the tests and the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 PEER   := parity/.venv
 SCHEMATHESIS := build/schemathesis
 # What the tests of the inspector's page need beside Python; nothing of it is in the distribution.

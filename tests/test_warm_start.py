@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.warm_start import warm_starts
+from tests.warm_start import take_terminal, warm_starts
 
 TELL = """
 import json, os, sys
@@ -57,13 +58,16 @@ warm_where_it_can = pytest.mark.skipif(
 
 
 @warm_where_it_can
-def test_warm_is_what_asks_for_nothing_else() -> None:
+def test_warm_is_what_asks_for_nothing_else(tmp_path: Path) -> None:
     assert is_warm()
     assert is_warm("-u")
     assert is_warm(environment={"EXTRA": "1", "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": "1"})
     assert not is_warm("-X", "dev")
     assert not is_warm(environment={"PYTHONHASHSEED": "1"})
     assert not is_warm(start_new_session=True)
+    assert not is_warm(preexec_fn=str)
+    (tmp_path / "sitecustomize.py").touch()
+    assert not is_warm(environment={"PYTHONPATH": str(tmp_path)})
     code = "import sys; print('aiohttp' in sys.modules)"
     assert run("-c", code, is_warm=False).stdout == "False\n"
 
@@ -117,6 +121,26 @@ def test_a_program_that_waits_gets_signals_and_writes_at_once_when_it_is_unbuffe
         assert process.stdout.read(1) == b"x"
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == -signal.SIGINT
+
+
+def test_a_program_on_a_terminal_has_it_to_itself() -> None:
+    ours, theirs = pty.openpty()
+    code = "import os, sys; print(os.getsid(0) == os.getpid(), os.ttyname(0), sys.stdout.line_buffering)"
+    with warm_starts():
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            preexec_fn=take_terminal,  # noqa: PLW1509 - what is warm has no threads
+        )
+    try:
+        assert process.wait(20) == 0
+        assert os.read(ours, 1000).decode().split() == ["True", os.ttyname(theirs), "True"]
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_two_programs_draw_different_numbers() -> None:

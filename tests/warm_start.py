@@ -7,7 +7,7 @@ like any other and a child of whoever asked for it: `subprocess` and asyncio wai
 It has its own arguments, variables, directory and standard streams, and measures its own coverage.
 
 Everything else starts as ever: what gives Python options, further descriptors or something to do before it
-begins, what runs on a terminal, and what changes variables that Python itself reads. With ``COLD=1``, and on
+begins (but `take_terminal`), and what changes variables that Python itself reads. With ``COLD=1``, and on
 systems other than Linux, everything does.
 
 How. The process waits at a socket. It is told what to run and given three descriptors, forks twice, and says
@@ -20,6 +20,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import ctypes
+import fcntl
 import gc
 import inspect
 import io
@@ -29,6 +30,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,7 +39,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).parent.parent
-LIBRARIES: Final = ("aiohttp.web", "argparse", "asyncio.subprocess", "msgspec.json", "uvloop")
+# What many programs import; not OpenTelemetry itself, whose presence changes what a program does.
+LIBRARIES: Final = (
+    *("aiohttp.web", "argparse", "concurrent.futures.thread", "msgspec.json", "sqlite3", "uvloop"),
+    *("dotenv", "psutil", "requests", "watchfiles", "yaml"),
+)
 _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER, of <sys/prctl.h>
 # What Python reads before a program runs; the path is made anew for each.
 _READ_AT_START: Final = ("PYTHON", "LC_", "LANG")
@@ -63,12 +69,20 @@ class Program(NamedTuple):
         environment: Its variables.
         directory: Where it runs.
         is_unbuffered: Whether its output is written at once, as with ``-u``.
+        takes_terminal: Whether its standard streams are its terminal.
     """
 
     arguments: list[str]
     environment: dict[str, str]
     directory: str
     is_unbuffered: bool
+    takes_terminal: bool
+
+
+def take_terminal() -> None:
+    """Make standard input the terminal of the process, which leaves the one it had."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class WarmPython:
@@ -95,7 +109,10 @@ class WarmPython:
 
     def can_run(self, program: Program) -> bool:
         """Whether Python would begin for *program* as it has begun for this process."""
-        return _read_at_start(program.environment) == self._variables
+        known = _paths(os.environ)
+        others = [entry for entry in _paths(program.environment) if entry not in known]
+        changes_python = any(Path(entry, "sitecustomize.py").exists() for entry in others)
+        return not changes_python and _read_at_start(program.environment) == self._variables
 
     def start(self, program: Program, streams: Sequence[int]) -> int:
         """Start *program* with *streams* as its standard streams; its process id."""
@@ -121,6 +138,10 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name.startswith(_READ_AT_START) and name not in _OF_ONE_PROGRAM
     }
+
+
+def _paths(environment: Mapping[str, str]) -> list[str]:
+    return [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
 
 
 def _reap_descendants(whether: int) -> None:
@@ -161,7 +182,7 @@ def installed() -> Generator[None]:
             streams = [own if stream == -1 else stream for own, stream in enumerate(streams)]
             with starting:
                 python = python or WarmPython()
-            if python.can_run(program) and not any(map(os.isatty, streams)):
+            if python.can_run(program) and any(map(os.isatty, streams)) == program.takes_terminal:
                 self.pid = python.start(program, streams)
                 self._child_created = True
                 self._close_pipe_fds(*(given[name] for name in _PIPES))
@@ -180,7 +201,6 @@ def installed() -> Generator[None]:
 _PIPES: Final = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 _ORDINARY: Final[Mapping[str, Any]] = {
     "executable": None,
-    "preexec_fn": None,
     "pass_fds": (),
     "shell": False,
     "start_new_session": False,
@@ -189,7 +209,8 @@ _ORDINARY: Final[Mapping[str, Any]] = {
 
 def _program_of(given: Mapping[str, Any]) -> Program | None:
     """The program that `subprocess.Popen` was *given*, if it may be a warm one."""
-    arguments = [os.fspath(argument) for argument in given["args"]]
+    command: list[str] = given["args"]
+    arguments = [os.fspath(argument) for argument in command]
     if given["executable"] == arguments[0]:
         given = {**given, "executable": None}
     if arguments.pop(0) != sys.executable or any(given[name] != usual for name, usual in _ORDINARY.items()):
@@ -199,9 +220,13 @@ def _program_of(given: Mapping[str, Any]) -> Program | None:
         del arguments[0]
     if arguments[0] not in {"-m", "-c"} and not arguments[0].endswith(".py"):
         return None
+    takes_terminal = given["preexec_fn"] is take_terminal
+    if given["preexec_fn"] is not None and not takes_terminal:
+        return None
     environment = dict(os.environ if given["env"] is None else given["env"])
     is_unbuffered = is_unbuffered or bool(environment.get("PYTHONUNBUFFERED"))
-    return Program(arguments, environment, os.path.abspath(given["cwd"] or "."), is_unbuffered)
+    directory = os.path.abspath(given["cwd"] or ".")
+    return Program(arguments, environment, directory, is_unbuffered, takes_terminal)
 
 
 # --- The process itself
@@ -213,7 +238,7 @@ def main() -> None:
     for library in LIBRARIES:
         with contextlib.suppress(ImportError):  # it is not on every system
             import_module(library)
-    own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    own = _paths(os.environ)
     path = [entry for entry in sys.path[1:] if entry not in own]
     gc.collect()
     gc.freeze()
@@ -259,9 +284,14 @@ def _run(program: Program, path: Sequence[str]) -> None:
     os.environ.clear()
     os.environ.update(program.environment)
     first, *rest = program.arguments
-    own = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    own = _paths(os.environ)
     beside = {"-m": program.directory, "-c": ""}.get(first, os.path.dirname(os.path.realpath(first)))
     sys.path[:] = [beside, *own, *path]
+    if program.takes_terminal:
+        take_terminal()
+        streams: list[Any] = [sys.stdin, sys.stdout, sys.stderr]
+        for stream in streams:
+            stream.reconfigure(line_buffering=True)
     if program.is_unbuffered:
         sys.stdout, sys.stderr = _unbuffered(1, sys.stdout), _unbuffered(2, sys.stderr)
     for name in ("tests", __name__):

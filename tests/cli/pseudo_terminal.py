@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import pty
 import re
 import sys
-import termios
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.cli.process import clean_environment
 from tests.servers import DEADLINE
+from tests.warm_start import take_terminal, warm_starts
 
 _TERMINAL = {
     "TERM": "xterm",
@@ -94,18 +93,16 @@ async def terminal(
 ) -> AsyncGenerator[Terminal, None]:
     """Run ``agentserver ARGUMENTS`` in a pseudo-terminal; in the end it is killed if it lives."""
     ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "agentserver.cli",
-        *arguments,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=clean_environment({**_TERMINAL, **(env or {})}),
-        cwd=cwd,
-        preexec_fn=_take_terminal,
-    )
+    with warm_starts():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "agentserver.cli", *arguments),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=clean_environment({**_TERMINAL, **(env or {})}),
+            cwd=cwd,
+            preexec_fn=take_terminal,
+        )
     os.close(theirs)
     screen = Terminal(ours, process)
     try:
@@ -115,8 +112,3 @@ async def terminal(
             process.kill()
         await process.wait()
         screen.close()
-
-
-def _take_terminal() -> None:
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
