@@ -37,7 +37,7 @@ ARROWS = {
     "integrations": {"_checks", "_telemetry", "_typed", "actions", "errors", "invocations", "wire"},
     "client": {"_typed", "actions", "errors", "invocations", "wire"},
     "conformance": {"wire", FACE},
-    "inspector": {"_http", "_telemetry", "_version", "client", "durable", "wire"},
+    "inspector": {"_http", "_telemetry", "_version", "client", "durable", "environment", "wire"},
 }
 ABOVE = {FACE, "testing", "cli"}  # they may use everything below
 # Of actions, the client may use what has no server in it.
