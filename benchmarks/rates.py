@@ -34,7 +34,7 @@ from .sink import collector
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- rates:begin -->", "<!-- rates:end -->"
 EVENTS, PAUSE = 40, 0.05  # a stream: events, and seconds between two
-RATES = (1, 10, 50)  # requests a second
+RATES: tuple[int, ...] = (1, 10, 50)  # requests a second
 SECONDS = {1: 12.0, 10: 3.0, 50: 2.5}  # how long each rate is kept up in a round
 ROUNDS = 2
 SHARE = 0.25  # of a core
