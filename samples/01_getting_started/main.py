@@ -1,8 +1,7 @@
 """The shortest agent there is: it says back what it was told."""
 
-from aiohttp import web
-
 from agentserver import InvocationContext, InvocationHandler, InvocationsServer
+from aiohttp import web
 
 
 class EchoHandler(InvocationHandler):

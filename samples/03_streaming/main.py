@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from aiohttp import web
-
 from agentserver import InvocationContext, InvocationHandler, InvocationsServer, ServerSentEvent
+from aiohttp import web
 
 
 class StreamingHandler(InvocationHandler):

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from msgspec import Meta
-
 from agentserver import InvocationContext, InvocationHandler, InvocationsServer
+from msgspec import Meta
 
 
 @dataclass

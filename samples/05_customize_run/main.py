@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from aiohttp import web
-
 from agentserver import AgentHostBuilder, InvocationContext, InvocationHandler, InvocationsServer
+from aiohttp import web
 
 
 class Model:

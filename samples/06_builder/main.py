@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiohttp import web
-
 from agentserver import AgentHost, InvocationContext, InvocationHandler
+from aiohttp import web
 
 
 class Session:

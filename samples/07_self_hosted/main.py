@@ -2,9 +2,8 @@
 
 import os
 
-from aiohttp import web
-
 from agentserver import InvocationContext, InvocationHandler, map_invocations_server
+from aiohttp import web
 
 
 class EchoHandler(InvocationHandler):

@@ -1,8 +1,7 @@
 """An agent that echoes over HTTP and over WebSocket: one handler, one port."""
 
-from aiohttp import WSMsgType, web
-
 from agentserver import InvocationContext, InvocationsServer, InvocationWebSocketHandler
+from aiohttp import WSMsgType, web
 
 
 class EchoHandler(InvocationWebSocketHandler):

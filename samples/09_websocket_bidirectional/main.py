@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 
-from msgspec import Struct
-
 from agentserver import InvocationContext, InvocationsServer, InvocationWebSocketHandler, TypedWebSocket
+from msgspec import Struct
 
 
 class Prompt(Struct, tag="prompt"):

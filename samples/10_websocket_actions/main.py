@@ -5,9 +5,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from aiohttp import web
-from msgspec import Meta
-
 from agentserver import (
     ActionContext,
     InvocationActionHandler,
@@ -15,6 +12,8 @@ from agentserver import (
     InvocationsServer,
     ServerSentEvent,
 )
+from aiohttp import web
+from msgspec import Meta
 
 
 @dataclass

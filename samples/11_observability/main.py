@@ -4,10 +4,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
+from agentserver import InvocationContext, InvocationHandler, InvocationsServer
 from aiohttp import web
 from opentelemetry import metrics, trace
-
-from agentserver import InvocationContext, InvocationHandler, InvocationsServer
 
 tracer = trace.get_tracer("planner")
 meter = metrics.get_meter("planner")

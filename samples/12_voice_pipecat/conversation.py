@@ -5,6 +5,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from agentserver import InvocationsServer
+from agentserver.integrations.pipecat import PipecatHandler, VoiceCall
+from agentserver.integrations.voice import Heard
 from loguru import logger
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADParams
@@ -30,10 +33,6 @@ from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from speech import EspeakTTS, PocketSphinxSTT
-
-from agentserver import InvocationsServer
-from agentserver.integrations.pipecat import PipecatHandler, VoiceCall
-from agentserver.integrations.voice import Heard
 
 STORY = (
     "Once upon a time there was a king who lived in a castle by the sea. Every morning he went down to the"

@@ -1,9 +1,8 @@
 """A voice agent: it listens, answers, stops when it is interrupted, and knows whom it talked to."""
 
+from agentserver.integrations.pipecat import PipecatHandler, VoiceCall
 from conversation import conversation, run
 from pipecat.processors.frame_processor import FrameProcessor
-
-from agentserver.integrations.pipecat import PipecatHandler, VoiceCall
 
 
 class Voice(PipecatHandler):

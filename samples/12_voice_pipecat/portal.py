@@ -10,9 +10,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from aiohttp import WSCloseCode, WSMsgType, web
-
 from agentserver.client import ClientError, Connection, InvocationsClient
+from aiohttp import WSCloseCode, WSMsgType, web
 
 PAGE = Path(__file__).with_name("portal")
 FRAME = 1 << 20  # bytes; the platform drops more

@@ -5,13 +5,12 @@ import os
 import sys
 from pathlib import Path
 
+from agentserver.integrations.pipecat import PipecatHandler, VoiceCall
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_transport import TransportParams
 from pipecat.transports.smallwebrtc.connection import IceServer, SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
 from signals import Signals
-
-from agentserver.integrations.pipecat import PipecatHandler, VoiceCall
 
 sys.path.append(str(Path(__file__).parents[1] / "12_voice_pipecat"))
 

@@ -1,13 +1,12 @@
 """What client and agent tell each other before they hear each other: offer, answer, candidates."""
 
 import msgspec
+from agentserver.integrations.pipecat import WebSocketTransport
+from agentserver.integrations.voice import AppMessage, Failed
 from aiortc.sdp import candidate_from_sdp
 from pipecat.frames.frames import Frame, InputTransportMessageFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
-
-from agentserver.integrations.pipecat import WebSocketTransport
-from agentserver.integrations.voice import AppMessage, Failed
 
 
 class Offer(msgspec.Struct, tag="offer"):

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from agent_framework import Agent, tool
 from agent_framework.openai import OpenAIChatCompletionClient
-
 from agentserver import InvocationsServer
 from agentserver.integrations.agent_framework import AgentFrameworkHandler
 

@@ -4,14 +4,13 @@ import os
 import sys
 from typing import Annotated, Any
 
+from agentserver import InvocationsServer
+from agentserver.integrations.langgraph import LangGraphHandler
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import interrupt
-
-from agentserver import InvocationsServer
-from agentserver.integrations.langgraph import LangGraphHandler
 
 if not os.environ.get("OPENAI_API_KEY"):
     sys.exit("Set OPENAI_API_KEY; and OPENAI_BASE_URL for a service beside OpenAI's that speaks its protocol")

@@ -5,7 +5,6 @@ import sys
 from typing import Annotated, Any
 
 from agents import Agent, function_tool
-
 from agentserver import InvocationsServer
 from agentserver.integrations.openai_agents import OpenAIAgentsHandler
 

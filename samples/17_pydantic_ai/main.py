@@ -4,11 +4,10 @@ import os
 import sys
 from typing import Annotated
 
-from pydantic_ai import Agent, DeferredToolRequests, Tool
-from pydantic_ai.models.openai import OpenAIChatModel
-
 from agentserver import InvocationsServer
 from agentserver.integrations.pydantic_ai import PydanticAIHandler
+from pydantic_ai import Agent, DeferredToolRequests, Tool
+from pydantic_ai.models.openai import OpenAIChatModel
 
 if not os.environ.get("OPENAI_API_KEY"):
     sys.exit("Set OPENAI_API_KEY; and OPENAI_BASE_URL for a service beside OpenAI's that speaks its protocol")

@@ -4,9 +4,8 @@ import asyncio
 import os
 import sys
 
-from main import Chat, ChatRequest, Delta
-
 from agentserver.client import ClientError, InvocationsClient
+from main import Chat, ChatRequest, Delta
 
 
 async def ask(url: str, message: str) -> None:

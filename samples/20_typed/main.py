@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import Meta
-
 from agentserver import InvocationContext, InvocationHandler, InvocationsServer
+from msgspec import Meta
 
 
 @dataclass
