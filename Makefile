@@ -34,7 +34,7 @@ WITH_FRAMEWORK := 14_agent_framework 15_langgraph 16_openai_agents 17_pydantic_a
 
 # What a sample needs beside the distribution stands in a file of its own.
 run: $(VENV)/.run $(if $(wildcard samples/$(SAMPLE)/requirements.txt),$(VENV)/.run-$(SAMPLE))  ## set up and start a sample on port 8088: make run SAMPLE=03_streaming
-	$(if $(wildcard samples/$(SAMPLE)/main.py),,$(error there is no sample $(SAMPLE): choose one of $(sort $(notdir $(wildcard samples/*)))))
+	$(if $(wildcard samples/$(SAMPLE)/main.py),,$(error there is no sample $(SAMPLE): choose one of $(sort $(notdir $(wildcard samples/[0-9]*)))))
 	$(BIN)/python samples/$(SAMPLE)/main.py
 
 wheel: | $(VENV)/bin/python  ## build what to install, until PyPI has it, into dist/
@@ -98,7 +98,7 @@ lint: $(VENV)/.test  ## rules and format
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.test  ## mypy and pyright, both strict
-	$(BIN)/mypy && for sample in $(filter-out $(WITH_VOICE) $(WITH_FRAMEWORK),$(notdir $(wildcard samples/*))); do $(BIN)/mypy samples/$$sample || exit 1; done
+	$(BIN)/mypy && for sample in $(filter-out $(WITH_VOICE) $(WITH_FRAMEWORK),$(notdir $(wildcard samples/[0-9]*))); do $(BIN)/mypy samples/$$sample || exit 1; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 page-types: build/node_modules/.typescript  ## the types of the inspector's page; needs npm

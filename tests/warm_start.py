@@ -40,10 +40,7 @@ from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).parent.parent
 # What many programs import; not OpenTelemetry itself, whose presence changes what a program does.
-LIBRARIES: Final = (
-    *("aiohttp.web", "argparse", "concurrent.futures.thread", "msgspec.json", "sqlite3", "uvloop"),
-    *("dotenv", "psutil", "requests", "watchfiles", "yaml"),
-)
+LIBRARIES: Final = ("aiohttp.web", "argparse", "asyncio.subprocess", "msgspec.json", "uvloop")
 _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER, of <sys/prctl.h>
 # What Python reads before a program runs; the path is made anew for each.
 _READ_AT_START: Final = ("PYTHON", "LC_", "LANG")
