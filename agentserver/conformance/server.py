@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from agentserver.wire import PORT_VARIABLE, READINESS_ROUTE
 HANDLER_VARIABLE = "PARITY_HANDLER"
 READY_WITHIN_S = 60.0
 NOT_SUPPORTED = 64
+_PORTS = range(10_000, 20_000)
 _FOREIGN = ("FOUNDRY_", "WS_", "SSE_", "OTEL_", "AGENTSERVER_", "APPLICATIONINSIGHTS_", "PARITY_")
 
 
@@ -181,10 +183,16 @@ def wait_until_ready(server: Server, seconds: float = READY_WITHIN_S) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that is free now, below those that systems give to outgoing connections.
+
+    Raises:
+        StartError: If none is found.
+    """
+    for number in random.sample(_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", number))
+            return number
+    raise StartError("of a hundred ports of 127.0.0.1 none is free")
 
 
 def _tail(server: Server) -> str:

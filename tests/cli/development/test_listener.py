@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from agentserver.testing import until
 from tests.cli.commands.test_dev import AGENT, listening, said, save
 from tests.cli.process import cli
 from tests.cli.pseudo_terminal import terminal
@@ -48,6 +50,7 @@ async def test_no_request_is_refused_while_it_restarts(agent: Path) -> None:
         for word in ("two", "three"):
             save(agent, AGENT.replace('"one"', f'"{word}"'))
             await screen.until("agent.py changed: restarted")
+            await until(partial(answers.__contains__, word))
         done.set()
         await asyncio.gather(*hammering)
     assert not failures
