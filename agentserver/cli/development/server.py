@@ -53,6 +53,8 @@ def main() -> int:
             held.tap = install(arguments.tap)
             tap_steps(held.tap)
         HostBuilder.adjust = held.adjust
+        # Bytecode is told from its source by size and second: of two saves in one, the first would be served.
+        sys.dont_write_bytecode = True
         web.TCPSite = held.site  # type: ignore[assignment,misc]  # what makes one, in place of the class
         serve(arguments.target)
     except TargetError as error:

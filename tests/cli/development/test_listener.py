@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 from functools import partial
@@ -55,6 +56,17 @@ async def test_no_request_is_refused_while_it_restarts(agent: Path) -> None:
         await asyncio.gather(*hammering)
     assert not failures
     assert {"one", "two", "three"} == set(answers)
+
+
+async def test_of_two_saves_within_a_second_the_last_is_served(agent: Path) -> None:
+    os.utime(agent, (1_000_000_000, 1_000_000_000))
+    async with terminal("dev", str(agent), "--port", "0") as screen:
+        url = await listening(screen)
+        assert await said(url) == "one"
+        save(agent, AGENT.replace('"one"', '"two"'))
+        os.utime(agent, (1_000_000_000, 1_000_000_000))
+        await screen.until("agent.py changed: restarted")
+        assert await said(url) == "two"
 
 
 async def test_requests_wait_while_the_file_is_broken(agent: Path) -> None:
